@@ -1,0 +1,19 @@
+# Each target installs the tools it needs into .venvs, once.
+AWS := .venvs/aws/bin/python
+
+.PHONY: demo test lint build deploy stop
+
+demo: ; @python3 local/tools.py sam aws && exec $(AWS) local/demo.py
+
+test:
+	@python3 local/tools.py sam aws
+	cargo test --workspace --locked
+	@$(AWS) local/e2e.py
+
+lint: ; @python3 local/tools.py sam lint && .venvs/lint/bin/python local/lint.py
+
+build: ; @python3 local/tools.py sam && PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build
+
+deploy: build ; @PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam deploy --guided
+
+stop: ; @python3 local/endpoints.py stop

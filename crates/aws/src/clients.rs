@@ -1,0 +1,181 @@
+//! The clients that the steps use. One function makes every S3 client.
+
+use crate::credentials::{SecretCredentials, Secrets};
+use crate::engine::Engine;
+use crate::error::StepError;
+use crate::ledger::Ledger;
+use crate::outbox::Outbox;
+use crate::routes::Routes;
+use crate::work::Work;
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::config::{
+    Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedAsyncSleep,
+    SharedHttpClient,
+};
+use aws_smithy_async::time::SharedTimeSource;
+use longhaul_core::config::{Credentials, Side};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// Everything a step talks to.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// S3 at the two sides.
+    pub sides: Arc<Sides>,
+    /// One record for each destination object.
+    pub ledger: Arc<dyn Ledger>,
+    /// Executions and queues.
+    pub outbox: Arc<dyn Outbox>,
+    /// Manifests and outcomes.
+    pub work: Arc<dyn Work>,
+    /// The configuration.
+    pub routes: Arc<Routes>,
+    /// Limits of what is in flight at once.
+    pub engine: Arc<Engine>,
+}
+
+/// What lies below every S3 client: replaced as a whole in a simulation.
+#[derive(Clone, Debug)]
+pub struct Io {
+    /// Connections; the SDK's own client where absent.
+    pub http: Option<SharedHttpClient>,
+    /// Time for signatures and expiry.
+    pub time: SharedTimeSource,
+    /// Waits between the SDK's retries.
+    pub sleep: SharedAsyncSleep,
+}
+
+impl Io {
+    /// Real connections and real time.
+    pub fn system() -> Self {
+        Self {
+            http: None,
+            time: SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new()),
+            sleep: SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()),
+        }
+    }
+}
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to a request without a long body. Writes of data and completions set their own.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes an S3 client for one side. Every S3 client of Longhaul is made here.
+///
+/// Checksums of the SDK's own and its stalled-stream protection are off: the engine proves and times what it moves.
+pub fn s3_client(
+    io: &Io,
+    side: &Side,
+    region: Option<Region>,
+    credentials: Option<SharedCredentialsProvider>,
+) -> aws_sdk_s3::Client {
+    let mut config = Builder::new()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(region)
+        .force_path_style(side.path_style)
+        .time_source(io.time.clone())
+        .sleep_impl(io.sleep.clone())
+        // Secrets say when they expire; what never expires is kept for an hour.
+        .identity_cache(IdentityCache::lazy().default_expiration(Duration::from_secs(3_600)).build())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(request_timeout(REQUEST_TIMEOUT))
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    config = match credentials {
+        Some(provider) => config.credentials_provider(provider),
+        None => config.allow_no_auth(),
+    };
+    if let Some(http) = &io.http {
+        config = config.http_client(http.clone());
+    }
+    if let Some(endpoint) = &side.endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// Timeouts of a request whose answer may take `longest`.
+pub fn request_timeout(longest: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(longest).build()
+}
+
+/// The S3 clients of all sides in use, made when first needed.
+#[derive(Debug)]
+pub struct Sides {
+    io: Io,
+    shared: SdkConfig,
+    secrets: Secrets,
+    // One entry a side; a handful at most.
+    made: Mutex<BTreeMap<Side, aws_sdk_s3::Client>>,
+}
+
+impl Sides {
+    /// Clients over `io`; `shared` gives the function's own Region and credentials.
+    pub fn new(io: Io, shared: SdkConfig, secrets: Secrets) -> Self {
+        Self { io, shared, secrets, made: Mutex::default() }
+    }
+
+    /// The client of `side`.
+    ///
+    /// Fails as `Rejected` where its secret or profile cannot be read.
+    pub async fn client(&self, side: &Side) -> Result<aws_sdk_s3::Client, StepError> {
+        // What a client depends on; prefix and owner travel with the requests.
+        let identity = Side { prefix: String::new(), owner: None, requester_pays: false, ..side.clone() };
+        let mut made = self.made.lock().await;
+        if let Some(client) = made.get(&identity) {
+            return Ok(client.clone());
+        }
+        let client = self.make(&identity).await?;
+        made.insert(identity, client.clone());
+        Ok(client)
+    }
+
+    /// Forgets all clients and secrets, so that keys are read again.
+    pub async fn forget(&self) {
+        self.secrets.forget().await;
+        self.made.lock().await.clear();
+    }
+
+    async fn make(&self, side: &Side) -> Result<aws_sdk_s3::Client, StepError> {
+        let mut region = side.region.clone().map(Region::new);
+        let credentials = match &side.credentials {
+            Credentials::Role => self.shared.credentials_provider(),
+            Credentials::Anonymous => None,
+            Credentials::Secret { secret } => {
+                let keys = self.secrets.read(secret).await?;
+                region = region.or_else(|| keys.region.clone().map(Region::new));
+                Some(SharedCredentialsProvider::new(SecretCredentials::new(self.secrets.clone(), secret)))
+            }
+            Credentials::AssumeRole { role_arn } => {
+                let provider = aws_config::sts::AssumeRoleProvider::builder(role_arn)
+                    .session_name("longhaul")
+                    .configure(&self.shared)
+                    .build()
+                    .await;
+                Some(SharedCredentialsProvider::new(provider))
+            }
+            Credentials::Profile { profile } => {
+                let loaded =
+                    aws_config::defaults(aws_config::BehaviorVersion::latest()).profile_name(profile).load().await;
+                region = region.or_else(|| loaded.region().cloned());
+                loaded.credentials_provider()
+            }
+        };
+        let region = region.or_else(|| self.shared.region().cloned());
+        let unnamed = region.is_none() && side.endpoint.is_none();
+        if unnamed {
+            return Err(StepError::rejected(format!("no Region is known for bucket {}", side.bucket)));
+        }
+        // A store behind an endpoint seldom cares, but a signature names some Region.
+        let region = region.or_else(|| Some(Region::new("us-east-1")));
+        Ok(s3_client(&self.io, side, region, credentials))
+    }
+}

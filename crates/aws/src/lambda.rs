@@ -1,0 +1,167 @@
+//! What every function needs around its step: logs, clients, the deadline, error names.
+
+use crate::clients::{Clients, Io, Sides};
+use crate::context::{Clock, Context};
+use crate::credentials::Secrets;
+use crate::engine::Engine;
+use crate::error::StepError;
+use crate::ledger::DynamoLedger;
+use crate::outbox::AwsOutbox;
+use crate::routes::Routes;
+use crate::work::S3Work;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use longhaul_core::config::{Config, Side};
+use longhaul_core::tally::Tally;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Transfers in flight at once in one function; memory bounds them further.
+const IN_FLIGHT: usize = 64;
+/// Share of the function's memory for bodies in flight: what is left is for the program, TLS and buffers of the kernel.
+const MEMORY_SHARE: u64 = 2;
+
+/// Starts the structured log. `RUST_LOG` sets the level, `info` where absent.
+pub fn start_log() {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,aws_config=warn".into());
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_env_filter(filter)
+        .without_time()
+        .init();
+}
+
+/// Connects the clients of a function from its environment. An error names the variable.
+pub async fn connect() -> Result<Clients, StepError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let needed = |name: &str| {
+        variable(name).ok_or_else(|| StepError::rejected(format!("environment variable {name} is not set")))
+    };
+    let shared = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let memory_mib: u64 = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|text| text.parse().ok()).unwrap_or(512);
+    let sides = Sides::new(Io::system(), shared.clone(), Secrets::new(aws_sdk_secretsmanager::Client::new(&shared)));
+    let work = S3Work::new(sides.client(&own_side(&shared)).await?, needed("LONGHAUL_WORK_BUCKET")?);
+    let routes = match variable("LONGHAUL_CONFIG_PARAMETER") {
+        Some(name) => Routes::parameter(aws_sdk_ssm::Client::new(&shared), name),
+        None => Routes::fixed(Config::default()),
+    };
+    let table = variable("LONGHAUL_LEDGER_TABLE").unwrap_or_default();
+    Ok(Clients {
+        ledger: Arc::new(DynamoLedger::new(aws_sdk_dynamodb::Client::new(&shared), table)),
+        outbox: Arc::new(AwsOutbox {
+            sfn: aws_sdk_sfn::Client::new(&shared),
+            sqs: aws_sdk_sqs::Client::new(&shared),
+            state_machine: variable("LONGHAUL_STATE_MACHINE_ARN"),
+            failed_queue: variable("LONGHAUL_FAILED_QUEUE_URL"),
+            dead_letter_queue: variable("LONGHAUL_DEAD_LETTER_QUEUE_URL"),
+        }),
+        work: Arc::new(work),
+        routes: Arc::new(routes),
+        engine: Arc::new(Engine::new(IN_FLIGHT, memory_mib * 1024 * 1024 / MEMORY_SHARE)),
+        sides: Arc::new(sides),
+    })
+}
+
+/// The side of this deployment's own bucket. An endpoint set for all services is a local AWS, where a bucket's name
+/// resolves only as part of the path.
+fn own_side(shared: &aws_config::SdkConfig) -> Side {
+    let endpoint = shared.endpoint_url().map(str::to_owned);
+    Side { path_style: endpoint.is_some(), endpoint, ..Side::default() }
+}
+
+/// Runs `step` on each event until the environment is shut down.
+///
+/// The input is read here, so that a bad one fails as `Rejected` and not under a name that nothing matches. A step that
+/// met refused keys runs once more with secrets read anew. What the step counted is printed as one line of embedded
+/// metrics.
+pub async fn serve<I, O, F>(
+    clients: Clients,
+    step: impl Fn(Arc<Clients>, Arc<Context>, I) -> F,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned + Clone,
+    O: Serialize,
+    F: Future<Output = Result<O, StepError>>,
+{
+    let clients = Arc::new(clients);
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        let (clients, step, function) = (clients.clone(), &step, function.as_str());
+        async move {
+            let input: I = serde_json::from_value(event.payload)
+                .map_err(|error| Diagnostic::from(StepError::rejected(format!("the input cannot be read: {error}"))))?;
+            let seed = seed(&event.context.request_id);
+            let context = || Arc::new(Context::new(Clock::system(), left(event.context.deadline()), 1, seed));
+            let mut surroundings = context();
+            let mut result = step(clients.clone(), surroundings.clone(), input.clone()).await;
+            if result.as_ref().is_err_and(|error| error.keys_refused) {
+                tracing::warn!("keys were refused: secrets are read again");
+                clients.sides.forget().await;
+                surroundings = context();
+                result = step(clients.clone(), surroundings.clone(), input).await;
+            }
+            print_metrics(function, surroundings.clock.now_ms(), surroundings.counted());
+            result.map_err(|error| {
+                tracing::error!(error = error.name.as_str(), reason = error.message, "step failed");
+                Diagnostic::from(error)
+            })
+        }
+    }))
+    .await
+}
+
+fn left(deadline: SystemTime) -> Duration {
+    deadline.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+/// A seed for the jitter of one invocation.
+fn seed(request_id: &str) -> u64 {
+    // FNV-1a: spreads ids that differ in a few characters.
+    request_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Prints what an invocation counted as one line that CloudWatch reads as metrics:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+#[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from standard output")]
+fn print_metrics(function: &str, now_ms: u64, tally: Tally) {
+    if tally == Tally::default() {
+        return;
+    }
+    println!("{}", metrics(function, now_ms, tally));
+}
+
+fn metrics(function: &str, now_ms: u64, tally: Tally) -> Value {
+    let fields: Vec<_> = tally.fields().into_iter().filter(|(_, value)| *value > 0).collect();
+    let names: Vec<Value> = fields
+        .iter()
+        .map(|(name, _)| json!({"Name": name, "Unit": if name.starts_with("bytes") { "Bytes" } else { "Count" }}))
+        .collect();
+    let mut line = json!({
+        "_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [
+            {"Namespace": "Longhaul", "Dimensions": [["function"]], "Metrics": names}]},
+        "function": function,
+    });
+    for (name, value) in fields {
+        line[name] = value.into();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_name_what_was_counted_and_nothing_else() {
+        let line = metrics("copy-parts", 5, Tally { parts: 2, bytes_up: 9, ..Tally::default() });
+        assert_eq!(line["parts"], 2);
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().map(Vec::len), Some(2));
+        assert_eq!(line.get("migrated"), None);
+    }
+}

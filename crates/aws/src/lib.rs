@@ -1,0 +1,19 @@
+//! All I/O of Longhaul, over concrete SDK clients: the two sides, the copy engine, the ledger, and the steps that the
+//! state machine routes between.
+
+pub mod clients;
+pub mod context;
+pub mod credentials;
+pub mod destination;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod lambda;
+pub mod ledger;
+pub mod metadata;
+pub mod outbox;
+pub mod outcomes;
+pub mod routes;
+pub mod source;
+pub mod steps;
+pub mod work;

@@ -1,0 +1,145 @@
+//! Gives an object its one final outcome: ledger, failed queue, exception.
+
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::error::StepError;
+use crate::ledger::{Expected, LedgerError};
+use longhaul_core::config::Route;
+use longhaul_core::contract::{Exception, failed_request};
+use longhaul_core::error::Failure;
+use longhaul_core::etag::{ETag, Md5Digest};
+use longhaul_core::job::{JobRecord, SourceIdentity};
+use longhaul_core::names::{LedgerKey, exception_key, exception_prefix, short_execution};
+use longhaul_core::outcome::Outcome;
+use longhaul_core::request::ObjectRef;
+use longhaul_core::tally::Tally;
+
+/// An object that was offered, and who offered it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offered<'a> {
+    /// As it was offered.
+    pub offer: &'a ObjectRef,
+    /// Its route, where one was found.
+    pub route: Option<&'a Route>,
+    /// The execution's id.
+    pub execution: &'a str,
+}
+
+/// What was learnt on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Learnt {
+    /// The source version that the outcome is about.
+    pub source: Option<SourceIdentity>,
+    /// The destination's ETag of it.
+    pub destination_etag: Option<ETag>,
+    /// The whole-object checksum that both sides report.
+    pub checksum: Option<String>,
+}
+
+/// The ledger's key of an offered object.
+pub fn ledger_key(route: &Route, key: &str) -> Result<LedgerKey, StepError> {
+    Ok(LedgerKey::new(&route.destination, &route.destination_key(key)?))
+}
+
+/// Writes a record with what `change` makes of the newest one, whatever others write meanwhile.
+///
+/// `known` saves the first read. Gives up as `Transient` after losing five races.
+pub async fn update(
+    clients: &Clients,
+    key: &LedgerKey,
+    known: Option<Option<JobRecord>>,
+    mut change: impl FnMut(Option<JobRecord>) -> JobRecord,
+) -> Result<JobRecord, StepError> {
+    const TRIES: usize = 5;
+    let mut known = known;
+    for _ in 0..TRIES {
+        let current = match known.take() {
+            Some(current) => current,
+            None => clients.ledger.get(key).await?,
+        };
+        let expected = current.as_ref().map_or(Expected::Absent, |record| Expected::Revision(record.revision));
+        match clients.ledger.put(&change(current), expected).await {
+            Err(LedgerError::Conflict) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(LedgerError::Conflict.into())
+}
+
+/// Records the final outcome of an object and returns it counted.
+///
+/// A failed one goes to the failed queue first: a death in between repeats the message and loses nothing.
+pub async fn record(
+    clients: &Clients,
+    context: &Context,
+    offered: Offered<'_>,
+    outcome: &Outcome,
+    learnt: Learnt,
+    known: Option<Option<JobRecord>>,
+) -> Result<Tally, StepError> {
+    let Offered { offer, route, execution } = offered;
+    let short = short_execution(execution);
+    if let Outcome::Failed { failure } = outcome {
+        let message = failed_request(offer, route, failure, short);
+        let body = serde_json::to_string(&message).map_err(|error| StepError::bug(error.to_string()))?;
+        clients.outbox.send_failed(&body).await?;
+    }
+    // Without a route, or with one that this key does not fit, there is no destination to keep a record of.
+    let key = route.and_then(|route| ledger_key(route, &offer.key).ok());
+    if matches!(outcome, Outcome::Failed { .. } | Outcome::Skipped { .. }) {
+        let exception = Exception { object: offer.clone(), outcome: outcome.clone() };
+        let body = serde_json::to_vec(&exception).map_err(|error| StepError::bug(error.to_string()))?;
+        let name = key.as_ref().map_or_else(
+            || {
+                let offered = format!("{}/{}", offer.bucket, offer.key);
+                format!("{}{}.json", exception_prefix(execution), Md5Digest::of(offered.as_bytes()).hex())
+            },
+            |key| exception_key(execution, key),
+        );
+        clients.work.put(&name, body.into()).await?;
+    }
+    if let Some(key) = key {
+        let now = context.clock.now_ms();
+        update(clients, &key, known, |current| {
+            let mut job = current
+                .unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now))
+                .ended(outcome, execution, now);
+            job.offer(offer.sequencer.as_ref());
+            if matches!(outcome, Outcome::Migrated { .. } | Outcome::Unchanged { .. }) {
+                job.source.clone_from(&learnt.source);
+                job.destination_etag.clone_from(&learnt.destination_etag);
+                job.checksum.clone_from(&learnt.checksum);
+            }
+            job
+        })
+        .await?;
+    }
+    log(offered, outcome, &learnt);
+    let tally = outcome.tally();
+    context.count(tally);
+    Ok(tally)
+}
+
+/// One line an outcome.
+fn log(offered: Offered<'_>, outcome: &Outcome, learnt: &Learnt) {
+    let Offered { offer, route, execution } = offered;
+    let execution = short_execution(execution);
+    let route = route.map_or("", |route| route.name.as_str());
+    let (bucket, key) = (offer.bucket.as_str(), offer.key.as_str());
+    match outcome {
+        Outcome::Failed { failure } => {
+            tracing::warn!(execution, route, bucket, key, error = failure.name, reason = failure.message, "failed");
+        }
+        Outcome::Skipped { reason } => tracing::info!(execution, route, bucket, key, ?reason, "skipped"),
+        Outcome::Unchanged { proof } => tracing::info!(execution, route, bucket, key, ?proof, "unchanged"),
+        Outcome::Migrated { bytes, proof } => {
+            let etag = learnt.destination_etag.as_ref().map_or("", ETag::as_str);
+            tracing::info!(execution, route, bucket, key, bytes, ?proof, etag, "migrated");
+        }
+    }
+}
+
+/// A failure as an outcome.
+pub fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure }
+}

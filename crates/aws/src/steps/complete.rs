@@ -1,0 +1,309 @@
+//! Completes an upload from what the destination holds, and proves the result.
+
+use super::copy_parts::check_current;
+use super::large::{has_right_size, laid_out};
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::destination::{Destination, HeldPart};
+use crate::error::StepError;
+use crate::outcomes::{Learnt, Offered, ledger_key, record, update};
+use crate::source::{Source, SourceLook};
+use longhaul_core::config::Overwrite;
+use longhaul_core::contract::{
+    Again, Done, IDLE_ROUNDS_MAX, ItemState, Large, LargeObject, OBJECT_ROUNDS_MAX, Rest, Seen,
+};
+use longhaul_core::error::{CaughtError, ErrorName};
+use longhaul_core::etag::{ETag, composed};
+use longhaul_core::integrity::{Checksums, Facts, checksums, proof};
+use longhaul_core::job::JobRecord;
+use longhaul_core::layout::PartRange;
+use longhaul_core::outcome::{Outcome, Proof, SkipReason};
+use longhaul_core::tally::Tally;
+
+/// Times that an object is planned again before it fails.
+const REPLANS_MAX: u32 = 1;
+/// Times that Complete is tried after a refused condition (SEMANTICS.md, rule 3).
+const LOOKS_MAX: u32 = 3;
+
+/// Looks at what the destination holds and decides: more rounds, a new plan, a failure, or the finished object.
+///
+/// May run twice, or after a Complete whose reply was lost: an upload that is gone leads to a look at the object.
+pub async fn complete(clients: &Clients, context: &Context, large: Large) -> Result<ItemState, StepError> {
+    let mut large = large;
+    let results = std::mem::take(&mut large.results);
+    let round: Tally = results.iter().map(|result| result.tally).sum();
+    large.tally += round;
+    let stopped = results.into_iter().find_map(|result| result.error);
+    let both = Both {
+        clients,
+        context,
+        source: Source::connect(clients, &large.object.route.source).await?,
+        destination: Destination::connect(clients, &large.object.route.destination).await?,
+    };
+    let object = &large.object;
+    let whole = PartRange { first: 1, last: object.layout.count() };
+    let held = match both.destination.list_parts(&object.destination_key, &object.upload_id, whole).await {
+        Ok(held) => held,
+        Err(error) if error.name == ErrorName::UploadGone => return both.without_upload(large, error).await,
+        Err(error) => return Err(error),
+    };
+    let next = laid_out(object.clone(), &held, &both.destination);
+    let held: Vec<HeldPart> = held.into_iter().filter(|part| has_right_size(&object.layout, part)).collect();
+    if held.len() == object.layout.count() as usize {
+        return both.finish(large, &held).await;
+    }
+    both.go_on(large, next, stopped, round).await
+}
+
+struct Both<'a> {
+    clients: &'a Clients,
+    context: &'a Context,
+    source: Source,
+    destination: Destination,
+}
+
+impl Both<'_> {
+    /// Parts are missing: another round, a successor, or the error that stopped the ranges.
+    async fn go_on(
+        &self,
+        large: Large,
+        next: Large,
+        stopped: Option<CaughtError>,
+        round: Tally,
+    ) -> Result<ItemState, StepError> {
+        if let Some(error) = &stopped {
+            match ErrorName::parse(&error.error) {
+                Some(ErrorName::SourceChanged | ErrorName::SourceGone) => return self.source_moved(large).await,
+                // A moment ago a range did not find the upload that stands there now: a twin planned again.
+                Some(ErrorName::UploadGone) => return Ok(again_or_settle(large, error.clone())),
+                // Names of AWS's own, and what may pass: worth another round as long as parts arrive.
+                Some(ErrorName::Transient | ErrorName::Throttled) | None => {}
+                Some(_) => return Ok(settled(large, error.clone())),
+            }
+        }
+        let idle = if round.parts > 0 { 0 } else { large.idle + 1 };
+        if idle >= IDLE_ROUNDS_MAX {
+            let error = stopped
+                .unwrap_or_else(|| StepError::new(ErrorName::TooSlow, "two rounds in which no part was sent").caught());
+            return Ok(settled(large, error));
+        }
+        let rounds = large.rounds + 1;
+        if rounds >= OBJECT_ROUNDS_MAX {
+            let tally = Tally { continued: large.tally.continued + 1, ..large.tally };
+            return Ok(ItemState::Done(Done {
+                tally,
+                remaining: Rest { objects: vec![large.object.offer], manifests: Vec::new() },
+            }));
+        }
+        Ok(ItemState::CopyParts(Box::new(Large { rounds, idle, tally: large.tally, ..next })))
+    }
+
+    /// The planned version is not the current one any more. With versions, the newer one has its own event; without,
+    /// it is planned once more. The upload holds parts of a version that nobody wants.
+    async fn source_moved(&self, large: Large) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
+        let current = match self.source.head(&object.offer.key, None).await {
+            Err(error) if error.name == ErrorName::SourceGone => {
+                return self
+                    .ended(&large, Outcome::Skipped { reason: SkipReason::SourceGone }, Learnt::default())
+                    .await;
+            }
+            other => other?,
+        };
+        if object.source.version_id.is_some() && current.identity.version_id != object.source.version_id {
+            return self.ended(&large, Outcome::Skipped { reason: SkipReason::Superseded }, Learnt::default()).await;
+        }
+        let error = StepError::new(ErrorName::SourceChanged, "the source changed while it was copied");
+        Ok(again_or_settle(large, error.caught()))
+    }
+
+    /// The upload is gone: it was completed (the ETag that the ledger foretold stands there), or aborted behind us.
+    async fn without_upload(&self, large: Large, error: StepError) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        let source = match self.source.head(&object.offer.key, None).await {
+            Err(error) if error.name == ErrorName::SourceGone => {
+                let outcome = Outcome::Skipped { reason: SkipReason::SourceGone };
+                return self.ended(&large, outcome, Learnt::default()).await;
+            }
+            other => other?,
+        };
+        let key = ledger_key(&object.route, &object.offer.key)?;
+        let job = self.clients.ledger.get(&key).await?;
+        // A twin of this execution may have ended the object, and everything that belongs to it, already.
+        if let Some(outcome) = job.as_ref().and_then(|job| job.outcome_of(&object.execution)) {
+            return Ok(done(&large, outcome.tally()));
+        }
+        if let Some(stands) = self.destination.head(&object.destination_key).await?
+            && object.source.is_still(&source.identity)
+            && let Some(proof) = proven(object, &source, &stands, job.as_ref())
+        {
+            let learnt = learnt(object, &stands);
+            let outcome = Outcome::Migrated { bytes: object.layout.size(), proof };
+            return self.ended(&large, outcome, learnt).await;
+        }
+        Ok(again_or_settle(large, error.caught()))
+    }
+
+    /// Every part is there: prove, complete, prove again.
+    async fn finish(&self, large: Large, held: &[HeldPart]) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        let made = composed(held.iter().map(|part| &part.etag));
+        let comparable = object.layout.comparable(&object.source.etag, object.source.encryption);
+        if let Some(made) = &made
+            && comparable
+            && *made != object.source.etag
+        {
+            let told = format!("the parts make {made}, the source is {}", object.source.etag);
+            return self.mismatch(large, told).await;
+        }
+        let key = ledger_key(&object.route, &object.offer.key)?;
+        if let Some(made) = &made {
+            // Foretold, so that whoever finds the upload gone knows our object when it stands there.
+            let now = self.context.clock.now_ms();
+            update(self.clients, &key, None, |current| {
+                let mut job = current.unwrap_or_else(|| {
+                    JobRecord::new(key.clone(), &object.offer.bucket, &object.offer.key, &object.execution, now)
+                });
+                job.source = Some(object.source.clone());
+                job.destination_etag = Some(made.clone());
+                job.updated_ms = now;
+                job
+            })
+            .await?;
+        }
+        let mut seen = object.seen.clone();
+        for _ in 0..LOOKS_MAX {
+            let source = match check_current(&self.source, object).await {
+                Err(error) if matches!(error.name, ErrorName::SourceChanged | ErrorName::SourceGone) => {
+                    return self.source_moved(large).await;
+                }
+                other => other?,
+            };
+            let completed = self
+                .destination
+                .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), &seen)
+                .await;
+            let etag = match completed {
+                Ok(etag) => etag,
+                Err(error) if error.name == ErrorName::UploadGone => {
+                    return self.without_upload(large, error).await;
+                }
+                Err(error) if error.name == ErrorName::DestinationChanged => {
+                    match self.destination.head(&object.destination_key).await? {
+                        Some(stands) if made.as_ref() == Some(&stands.etag) && stands.size == object.layout.size() => {
+                            stands.etag
+                        }
+                        Some(_) if object.route.options.overwrite == Overwrite::Never => {
+                            self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
+                            let outcome = Outcome::Skipped { reason: SkipReason::Exists };
+                            return self.ended(&large, outcome, Learnt::default()).await;
+                        }
+                        stands => {
+                            seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag));
+                            continue;
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            };
+            return self.prove(large, &source, made.as_ref(), &etag).await;
+        }
+        let told = "another object was written to the destination three times in a row";
+        Ok(settled(large, StepError::new(ErrorName::DestinationChanged, told).caught()))
+    }
+
+    /// Looks at the finished object and names its proof.
+    async fn prove(
+        &self,
+        large: Large,
+        source: &SourceLook,
+        made: Option<&ETag>,
+        etag: &ETag,
+    ) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        let Some(stands) = self.destination.head(&object.destination_key).await? else {
+            let told = "the completed object does not stand at the destination";
+            return Err(StepError::new(ErrorName::Transient, told));
+        };
+        if stands.etag != *etag {
+            // Somebody wrote after us: ours was complete, and what stands now is theirs to answer for.
+            tracing::warn!(key = object.offer.key, ours = %etag, stands = %stands.etag, "overwritten after completion");
+        } else if stands.size != object.layout.size() || checksums(&source.facts(), &stands) == Checksums::Different {
+            let told = format!(
+                "{} bytes with {:?} stand at the destination, {} with {:?} at the source",
+                stands.size, stands.checksum, source.identity.size, source.checksum
+            );
+            return self.mismatch(large, told).await;
+        }
+        let ours = Facts { etag: etag.clone(), ..stands };
+        let proof = match proof(&source.facts(), &ours, false) {
+            Some(proof) => proof,
+            // Every part was checked by the store or against its answer; the whole is made of exactly these parts.
+            None if made.is_none_or(|made| made == etag) || ours.etag.parts_suffix().is_none() => Proof::Parts,
+            None => {
+                let told = format!("the parts make {made:?}, the destination answers {etag}");
+                return self.mismatch(large, told).await;
+            }
+        };
+        let outcome = Outcome::Migrated { bytes: object.layout.size(), proof };
+        self.ended(&large, outcome, learnt(object, &ours)).await
+    }
+
+    /// The whole differs: the upload is worthless. One fresh upload is tried.
+    async fn mismatch(&self, large: Large, told: String) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
+        tracing::error!(key = object.offer.key, told, "mismatch");
+        Ok(again_or_settle(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()))
+    }
+
+    async fn ended(&self, large: &Large, outcome: Outcome, learnt: Learnt) -> Result<ItemState, StepError> {
+        let object = &large.object;
+        let offered = Offered { offer: &object.offer, route: Some(&object.route), execution: &object.execution };
+        let tally = record(self.clients, self.context, offered, &outcome, learnt, None).await?;
+        Ok(done(large, tally))
+    }
+}
+
+fn learnt(object: &LargeObject, stands: &Facts) -> Learnt {
+    Learnt {
+        source: Some(object.source.clone()),
+        destination_etag: Some(stands.etag.clone()),
+        checksum: stands.checksum.clone(),
+    }
+}
+
+/// The proof that what stands at the destination is this object, without its upload.
+fn proven(object: &LargeObject, source: &SourceLook, stands: &Facts, job: Option<&JobRecord>) -> Option<Proof> {
+    let foretold = job.is_some_and(|job| job.pairs(&object.source.etag, &stands.etag));
+    match proof(&source.facts(), stands, foretold) {
+        // The ETag was composed from parts that were proven one by one.
+        Some(Proof::Ledger) => Some(Proof::Parts),
+        other => other,
+    }
+}
+
+fn done(large: &Large, tally: Tally) -> ItemState {
+    ItemState::Done(Done { tally: large.tally + tally, remaining: Rest::default() })
+}
+
+fn settled(mut large: Large, error: CaughtError) -> ItemState {
+    large.error = Some(error);
+    ItemState::Settle(Box::new(large))
+}
+
+fn again_or_settle(large: Large, error: CaughtError) -> ItemState {
+    let object = &large.object;
+    if object.replans >= REPLANS_MAX {
+        return settled(large, error);
+    }
+    tracing::warn!(key = object.offer.key, error = error.error, reason = error.cause, "planned again");
+    ItemState::PlanAgain(Box::new(Again {
+        offer: object.offer.clone(),
+        route: object.route.clone(),
+        execution: object.execution.clone(),
+        replans: object.replans + 1,
+        tally: large.tally,
+    }))
+}

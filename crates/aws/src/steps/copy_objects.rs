@@ -1,0 +1,257 @@
+//! Copies whole small objects, many at once.
+
+use super::large::without_copy;
+use super::objects::{batch_objects, records_of, spill};
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::destination::Destination;
+use crate::engine::{PART_TRIES, collect, count_retry};
+use crate::error::StepError;
+use crate::outcomes::{Learnt, Offered, failed, record};
+use crate::source::{Source, SourceLook, Whole};
+use futures::stream::{self, StreamExt as _};
+use longhaul_core::classify::SMALL_MAX;
+use longhaul_core::contract::{Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemState, REST_MAX_BYTES, Seen, as_pairs};
+use longhaul_core::error::ErrorName;
+use longhaul_core::etag::{Encryption, Md5Digest};
+use longhaul_core::integrity::{Facts, proof};
+use longhaul_core::job::JobRecord;
+use longhaul_core::outcome::{Outcome, Proof, SkipReason};
+use longhaul_core::request::ObjectRef;
+use longhaul_core::tally::Tally;
+
+/// Times that the looks at both sides are repeated after a refused condition (SEMANTICS.md, rule 3).
+const LOOKS_MAX: u32 = 3;
+
+/// How one object of the batch ended.
+enum Ended {
+    /// With an outcome, counted.
+    Outcome(Tally),
+    /// It is large: a successor takes it.
+    Large(ObjectRef),
+    /// It remains for the next round; why.
+    Remains(StepError),
+    /// The time is up before it began.
+    NoTime,
+}
+
+/// Copies the objects of a batch until all have an outcome or the time is nearly up; returns what remains.
+///
+/// An object that fails for good gets its outcome here and stops nobody. One that may succeed later remains. Two rounds
+/// without any outcome fail as the error that stopped the last object.
+pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) -> Result<ItemState, StepError> {
+    let source = Source::connect(clients, &batch.route.source).await?;
+    let destination = Destination::connect(clients, &batch.route.destination).await?;
+    let objects = batch_objects(clients, &batch.objects).await?;
+    let offers: Vec<&ObjectRef> = objects.iter().map(|(_, object)| object).collect();
+    let records = records_of(clients, &batch.route, &offers).await?;
+
+    let mut ended: Vec<(u32, Ended)> = stream::iter(objects.iter().zip(records))
+        .map(|((index, object), (_, known))| {
+            let (source, destination, batch) = (&source, &destination, &batch);
+            async move {
+                if context.time_left().is_zero() {
+                    return (*index, Ended::NoTime);
+                }
+                let copy = Copy { clients, context, source, destination, batch, object };
+                (*index, copy.run(known).await)
+            }
+        })
+        .buffer_unordered(clients.engine.in_flight())
+        .collect()
+        .await;
+    ended.sort_by_key(|(index, _)| *index);
+
+    let mut next = batch;
+    let mut remains = Vec::new();
+    let mut turned_large = Vec::new();
+    let mut last_error = None;
+    let mut progress = false;
+    for (index, end) in ended {
+        match end {
+            Ended::Outcome(tally) => {
+                next.tally += tally;
+                progress = true;
+            }
+            Ended::Large(object) => {
+                turned_large.push(object);
+                next.tally.continued += 1;
+                progress = true;
+            }
+            Ended::Remains(error) => {
+                remains.push(index);
+                last_error = Some(error);
+            }
+            Ended::NoTime => remains.push(index),
+        }
+    }
+    if let Some(error) = last_error.as_ref().filter(|error| error.keys_refused) {
+        // Not this object's fault: the step is repeated with keys read anew, or the whole batch fails.
+        return Err(StepError { keys_refused: true, ..StepError::new(error.name, error.message.clone()) });
+    }
+    let room = REST_MAX_BYTES / (1 + next.remaining.objects.len());
+    let spilled = spill(clients, turned_large, room).await?;
+    next.remaining.objects.extend(spilled.objects);
+    next.remaining.manifests.extend(spilled.manifests);
+    if remains.is_empty() {
+        return Ok(ItemState::Done(Done { tally: next.tally, remaining: next.remaining }));
+    }
+    next.idle = if progress { 0 } else { next.idle + 1 };
+    if next.idle >= IDLE_ROUNDS_MAX {
+        return Err(last_error
+            .unwrap_or_else(|| StepError::new(ErrorName::TooSlow, "two rounds in which no object was finished")));
+    }
+    next.objects = match next.objects {
+        BatchObjects::Manifest(mut lines) => {
+            lines.lines = Some(as_pairs(remains));
+            BatchObjects::Manifest(lines)
+        }
+        BatchObjects::Inline(all) => BatchObjects::Inline(
+            (0..)
+                .zip(all)
+                .filter(|(index, _)| remains.binary_search(index).is_ok())
+                .map(|(_, object)| object)
+                .collect(),
+        ),
+    };
+    Ok(ItemState::CopyObjects(next))
+}
+
+/// The copy of one object.
+struct Copy<'a> {
+    clients: &'a Clients,
+    context: &'a Context,
+    source: &'a Source,
+    destination: &'a Destination,
+    batch: &'a Batch,
+    object: &'a ObjectRef,
+}
+
+/// What one try gave.
+enum Tried {
+    Outcome(Outcome, Learnt),
+    Large(u64),
+}
+
+impl Copy<'_> {
+    async fn run(&self, known: Option<JobRecord>) -> Ended {
+        // A repeat of this step, after it died before it could answer, counts what it had done.
+        if let Some(outcome) = known.as_ref().and_then(|record| record.outcome_of(&self.batch.execution)) {
+            return Ended::Outcome(outcome.tally());
+        }
+        let (outcome, learnt) = match self.with_retries(known.as_ref()).await {
+            Ok(Tried::Outcome(outcome, learnt)) => (outcome, learnt),
+            Ok(Tried::Large(size)) => {
+                return Ended::Large(ObjectRef { size: Some(size), ..self.object.clone() });
+            }
+            Err(error) if error.name == ErrorName::SourceGone => {
+                (Outcome::Skipped { reason: SkipReason::SourceGone }, Learnt::default())
+            }
+            Err(error) if error.name.is_retryable() || error.keys_refused => return Ended::Remains(error),
+            Err(error) => (failed(error.failure()), Learnt::default()),
+        };
+        let offered = Offered { offer: self.object, route: Some(&self.batch.route), execution: &self.batch.execution };
+        match record(self.clients, self.context, offered, &outcome, learnt, Some(known)).await {
+            Ok(tally) => Ended::Outcome(tally),
+            Err(error) => Ended::Remains(error),
+        }
+    }
+
+    async fn with_retries(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.with_looks(known).await {
+                Ok(tried) => return Ok(tried),
+                Err(error) => error,
+            };
+            let again = error.name == ErrorName::Transient || error.name == ErrorName::ChecksumMismatch;
+            if !again || attempt == PART_TRIES || self.context.time_left().is_zero() {
+                return Err(error);
+            }
+            tracing::debug!(key = self.object.key, attempt, %error, "object repeated");
+            count_retry(self.context, &error);
+            self.context.back_off(attempt).await;
+            attempt += 1;
+        }
+    }
+
+    /// Looks at the destination, then at the source, then writes on the condition of the first look.
+    async fn with_looks(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
+        let key = self.batch.route.destination_key(&self.object.key)?;
+        let mut stands = match known {
+            // The ledger has never heard of the object: `If-None-Match: *` is the look.
+            None => None,
+            Some(_) => self.destination.head(&key).await?,
+        };
+        let mut looks = 1;
+        loop {
+            match self.once(&key, known, stands.as_ref()).await {
+                Err(error) if error.name == ErrorName::DestinationChanged && looks < LOOKS_MAX => {
+                    stands = self.destination.head(&key).await?;
+                    looks += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn once(&self, key: &str, known: Option<&JobRecord>, stands: Option<&Facts>) -> Result<Tried, StepError> {
+        let Self { context, source, destination, batch, object, .. } = self;
+        let _permit = self.clients.engine.admit(object.size.unwrap_or(SMALL_MAX).min(SMALL_MAX)).await?;
+        let options = &batch.route.options;
+        // Only where the destination still holds what the ledger wrote does an unchanged source mean unchanged objects.
+        let pair = known
+            .and_then(|record| Some((record.source.as_ref()?, record.destination_etag.as_ref()?)))
+            .filter(|(_, etag)| stands.is_some_and(|facts| facts.etag == **etag))
+            .filter(|_| options.overwrite != longhaul_core::config::Overwrite::Always);
+        let (look, body) = match source.get_whole(&object.key, pair.map(|(source, _)| &source.etag)).await? {
+            Whole::Object(look, body) => (look, body),
+            Whole::NotModified => {
+                let learnt = Learnt {
+                    source: pair.map(|(source, _)| source.clone()),
+                    destination_etag: pair.map(|(_, etag)| etag.clone()),
+                    checksum: known.and_then(|record| record.checksum.clone()),
+                };
+                return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, learnt));
+            }
+        };
+        if let Some((outcome, learnt)) = without_copy(options.overwrite, &look, stands, known) {
+            return Ok(Tried::Outcome(outcome, learnt));
+        }
+        let size = look.identity.size;
+        if size > SMALL_MAX {
+            return Ok(Tried::Large(size));
+        }
+        let bytes = collect(body, size).await?;
+        context.count(Tally { bytes_down: size, ..Tally::default() });
+        let md5 = Md5Digest::of(&bytes);
+        check_source(&look, md5)?;
+        let metadata = source.metadata(&object.key, &look).await?;
+        let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag.clone()));
+        let written = destination.put(key, bytes, md5, &seen, &metadata, options).await?;
+        context.count(Tally { bytes_up: size, ..Tally::default() });
+        let held = Facts { etag: written.etag.clone(), encryption: written.encryption, size, checksum: None };
+        if held.encryption == Encryption::Plain && held.etag.md5_form().is_some_and(|etag| etag != md5) {
+            return Err(StepError::new(
+                ErrorName::ChecksumMismatch,
+                format!("sent {md5:?}, the destination holds {}", held.etag),
+            ));
+        }
+        // The store checked Content-MD5, so every byte is proven; equal ETags say so on both sides.
+        let proof = proof(&look.facts(), &held, false).unwrap_or(Proof::Parts);
+        let learnt =
+            Learnt { source: Some(look.identity.clone()), destination_etag: Some(written.etag), checksum: None };
+        Ok(Tried::Outcome(Outcome::Migrated { bytes: size, proof }, learnt))
+    }
+}
+
+/// Compares what was read with the source's own MD5, where it has one.
+fn check_source(look: &SourceLook, md5: Md5Digest) -> Result<(), StepError> {
+    let identity = &look.identity;
+    match identity.etag.md5_form() {
+        Some(etag) if identity.encryption == Encryption::Plain && etag != md5 => {
+            Err(StepError::new(ErrorName::ChecksumMismatch, format!("read {md5:?}, the source's ETag is {etag:?}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,278 @@
+//! Plans one large object: looks at both sides, finds or begins its upload, lays out what is missing.
+
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::destination::{Destination, HeldPart};
+use crate::engine::BUFFER_MAX;
+use crate::error::StepError;
+use crate::ledger::{Expected, LedgerError};
+use crate::outcomes::Learnt;
+use crate::source::{Source, SourceLook};
+use longhaul_core::classify::{Class, SMALL_MAX};
+use longhaul_core::config::{Overwrite, Route};
+use longhaul_core::contract::{Large, LargeObject, Seen};
+use longhaul_core::error::ErrorName;
+use longhaul_core::integrity::{Facts, proof};
+use longhaul_core::job::{JobRecord, SourceIdentity, UploadRecord};
+use longhaul_core::layout::{HeldParts, PART_DEFAULT, PartLayout, PartRange, RANGES_MAX, ranges_for};
+use longhaul_core::names::LedgerKey;
+use longhaul_core::outcome::{Outcome, SkipReason, Status};
+use longhaul_core::request::ObjectRef;
+
+/// What planning a large object gave.
+pub(super) enum Planned {
+    /// Parts to copy, or none: then the upload is to be completed.
+    Work(Box<Large>),
+    /// It needs no copy.
+    Ended(Outcome, Box<Learnt>),
+    /// It is a small object by now.
+    Small(ObjectRef),
+}
+
+/// An object to plan.
+pub(super) struct ToPlan<'a> {
+    pub(super) offer: &'a ObjectRef,
+    pub(super) route: &'a Route,
+    pub(super) execution: &'a str,
+    pub(super) replans: u32,
+}
+
+/// What becomes of the destination as it is seen: `None` means that it is to be written.
+pub(super) fn without_copy(
+    overwrite: Overwrite,
+    source: &SourceLook,
+    destination: Option<&Facts>,
+    record: Option<&JobRecord>,
+) -> Option<(Outcome, Learnt)> {
+    let destination = destination?;
+    let paired = record.is_some_and(|record| record.pairs(&source.identity.etag, &destination.etag));
+    let same = proof(&source.facts(), destination, paired);
+    match (overwrite, same) {
+        (Overwrite::Always, _) | (Overwrite::Differs, None) => None,
+        (_, Some(proof)) => Some((
+            Outcome::Unchanged { proof },
+            Learnt {
+                source: Some(source.identity.clone()),
+                destination_etag: Some(destination.etag.clone()),
+                checksum: destination.checksum.clone(),
+            },
+        )),
+        (Overwrite::Never, None) => Some((Outcome::Skipped { reason: SkipReason::Exists }, Learnt::default())),
+    }
+}
+
+/// Looks at the destination, then at the source (rule 2), and lays out the work.
+pub(super) async fn plan_large(
+    clients: &Clients,
+    context: &Context,
+    to_plan: &ToPlan<'_>,
+) -> Result<Planned, StepError> {
+    let ToPlan { offer, route, .. } = to_plan;
+    let destination_key = route.destination_key(&offer.key)?;
+    let key = LedgerKey::new(&route.destination, &destination_key);
+    let source = Source::connect(clients, &route.source).await?;
+    let destination = Destination::connect(clients, &route.destination).await?;
+
+    let record = clients.ledger.get(&key).await?;
+    let stands = destination.head(&destination_key).await?;
+    let look = match source.head(&offer.key, None).await {
+        Err(error) if error.name == ErrorName::SourceGone => {
+            abandon(&destination, &destination_key, record.as_ref()).await;
+            let outcome = Outcome::Skipped { reason: SkipReason::SourceGone };
+            return Ok(Planned::Ended(outcome, Box::default()));
+        }
+        other => other?,
+    };
+    if let Some((outcome, learnt)) = without_copy(route.options.overwrite, &look, stands.as_ref(), record.as_ref()) {
+        return Ok(Planned::Ended(outcome, Box::new(learnt)));
+    }
+    if Class::of(look.identity.size) != Class::Large {
+        let size = Some(look.identity.size);
+        return Ok(Planned::Small(ObjectRef { size, ..(*offer).clone() }));
+    }
+    let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag));
+    let upload =
+        find_or_begin(clients, context, to_plan, &key, &destination_key, &source, &destination, &look, record).await?;
+    let object = LargeObject {
+        offer: (*offer).clone(),
+        route: (*route).clone(),
+        execution: to_plan.execution.to_owned(),
+        source: upload.source,
+        destination_key,
+        seen,
+        upload_id: upload.record.upload_id,
+        layout: upload.record.layout,
+        replans: to_plan.replans,
+    };
+    Ok(Planned::Work(Box::new(laid_out(object, &upload.held, &destination))))
+}
+
+/// The ranges of parts that an upload misses.
+pub(super) fn laid_out(object: LargeObject, held: &[HeldPart], destination: &Destination) -> Large {
+    let parts = trusted(&object.layout, held, destination);
+    let missing_bytes = parts.missing().filter_map(|number| object.layout.part(number)).map(|(_, length)| length).sum();
+    let most = object.route.options.max_ranges.map_or(RANGES_MAX, |most| most as usize);
+    let ranges = parts.missing_ranges(ranges_for(missing_bytes, most));
+    Large {
+        max_concurrency: ranges.len().max(1) as u32,
+        object,
+        ranges,
+        rounds: 0,
+        idle: 0,
+        tally: Default::default(),
+        results: Vec::new(),
+        error: None,
+    }
+}
+
+/// The parts that count as held: those of the right size that the store could refuse (rule 8).
+///
+/// A large part over plain HTTP carries no proof; if the function that sent it died before it compared the ETag, nobody
+/// did. Such parts are sent again.
+pub(super) fn trusted(layout: &PartLayout, held: &[HeldPart], destination: &Destination) -> HeldParts {
+    let mut parts = HeldParts::none(layout);
+    if layout.part_size() > BUFFER_MAX && destination.is_plain_http() {
+        return parts;
+    }
+    for part in held.iter().filter(|part| has_right_size(layout, part)) {
+        parts.insert(part.number);
+    }
+    parts
+}
+
+/// True if the part has the size that the layout gives it.
+pub(super) fn has_right_size(layout: &PartLayout, part: &HeldPart) -> bool {
+    layout.part(part.number).is_some_and(|(_, length)| length == part.size)
+}
+
+/// An upload of this source version, and the parts it holds.
+struct Upload {
+    record: UploadRecord,
+    source: SourceIdentity,
+    held: Vec<HeldPart>,
+}
+
+/// The upload that the ledger ties to this very source version, if the destination still holds it; else a new one.
+/// Whoever loses the race for the ledger aborts its own upload and takes the winner's.
+#[expect(clippy::too_many_arguments, reason = "what plan_large has looked up, used once")]
+async fn find_or_begin(
+    clients: &Clients,
+    context: &Context,
+    to_plan: &ToPlan<'_>,
+    key: &LedgerKey,
+    destination_key: &str,
+    source: &Source,
+    destination: &Destination,
+    look: &SourceLook,
+    mut record: Option<JobRecord>,
+) -> Result<Upload, StepError> {
+    const RACES: usize = 4;
+    let ToPlan { offer, route, execution, .. } = to_plan;
+    let mut pinned = None;
+    for _ in 0..RACES {
+        let expected = record.as_ref().map_or(Expected::Absent, |record| Expected::Revision(record.revision));
+        let now = context.clock.now_ms();
+        let mut next =
+            record.clone().unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now));
+        if let Some((upload, identity)) = resumable(&next, look) {
+            let whole = PartRange { first: 1, last: upload.layout.count() };
+            match destination.list_parts(destination_key, &upload.upload_id, whole).await {
+                Ok(held) => {
+                    begin(&mut next, offer, execution, now);
+                    match clients.ledger.put(&next, expected).await {
+                        Ok(_) => {
+                            tracing::info!(key = offer.key, held = held.len(), "upload resumed");
+                            return Ok(Upload { record: upload, source: identity, held });
+                        }
+                        Err(LedgerError::Conflict) => {
+                            record = clients.ledger.get(key).await?;
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) if error.name == ErrorName::UploadGone => {}
+                Err(error) => return Err(error),
+            }
+        } else {
+            abandon(destination, destination_key, record.as_ref()).await;
+        }
+        let identity = match &pinned {
+            Some(identity) => identity,
+            None => pinned.insert(source.pinned(&offer.key, &look.identity).await?),
+        };
+        let layout = layout_for(source, &offer.key, identity, route).await?;
+        let metadata = source.metadata(&offer.key, look).await?;
+        let upload_id = destination.create_upload(destination_key, &metadata, &route.options).await?;
+        let upload = UploadRecord { upload_id, layout };
+        begin(&mut next, offer, execution, now);
+        next.source = Some(identity.clone());
+        next.bytes = identity.size;
+        next.destination_etag = None;
+        next.upload = Some(upload.clone());
+        match clients.ledger.put(&next, expected).await {
+            Ok(_) => return Ok(Upload { record: upload, source: identity.clone(), held: Vec::new() }),
+            Err(error) => {
+                // Nobody else knows this upload.
+                destination.abort(destination_key, &upload.upload_id).await?;
+                if error != LedgerError::Conflict {
+                    return Err(error.into());
+                }
+                record = clients.ledger.get(key).await?;
+            }
+        }
+    }
+    Err(LedgerError::Conflict.into())
+}
+
+fn begin(record: &mut JobRecord, offer: &ObjectRef, execution: &str, now: u64) {
+    record.status = Status::Copying;
+    record.execution = execution.to_owned();
+    record.attempts += 1;
+    record.started_ms = now;
+    record.updated_ms = now;
+    (record.failure, record.proof, record.skipped) = (None, None, None);
+    record.offer(offer.sequencer.as_ref());
+}
+
+/// The open upload of this very source version.
+fn resumable(record: &JobRecord, look: &SourceLook) -> Option<(UploadRecord, SourceIdentity)> {
+    let identity = record.source.as_ref()?;
+    let upload = record.upload.as_ref()?;
+    let same = identity.is_still(&look.identity) && upload.layout.size() == look.identity.size;
+    same.then(|| (upload.clone(), identity.clone()))
+}
+
+/// Aborts the upload of a source version that is not current any more. Best effort: the lifecycle rule of the
+/// destination bucket removes what is left.
+async fn abandon(destination: &Destination, destination_key: &str, record: Option<&JobRecord>) {
+    if let Some(upload) = record.and_then(|record| record.upload.as_ref())
+        && let Err(error) = destination.abort(destination_key, &upload.upload_id).await
+    {
+        tracing::warn!(key = destination_key, upload = upload.upload_id, %error, "old upload not aborted");
+    }
+}
+
+/// The source's own layout where it may be mirrored, else parts of the configured size.
+async fn layout_for(
+    source: &Source,
+    key: &str,
+    identity: &SourceIdentity,
+    route: &Route,
+) -> Result<PartLayout, StepError> {
+    if identity.etag.parts_suffix().is_some() {
+        let (parts, first) = match source.first_part(key, identity).await {
+            Ok(found) => found,
+            // A store without this look has no layout to mirror.
+            Err(error) if matches!(error.status, Some(400 | 501)) => (None, 0),
+            Err(error) => return Err(error),
+        };
+        if let Some(layout) = PartLayout::mirrored(identity.size, &identity.etag, parts, first) {
+            return Ok(layout);
+        }
+    }
+    let wanted = route.options.part_size.unwrap_or(PART_DEFAULT);
+    PartLayout::new(identity.size, wanted).map_err(|error| StepError::rejected(error.to_string()))
+}
+
+const _: () = assert!(SMALL_MAX <= BUFFER_MAX, "a small object is held in memory");

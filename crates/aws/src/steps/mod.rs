@@ -1,0 +1,18 @@
+//! The steps: one use case a function, `async fn step(&Clients, &Context, Input) -> Result<Next, StepError>`.
+
+mod complete;
+mod copy_objects;
+mod copy_parts;
+mod intake;
+mod large;
+mod objects;
+mod plan;
+mod record;
+mod settle;
+
+pub use complete::complete;
+pub use copy_objects::copy_objects;
+pub use copy_parts::copy_parts;
+pub use intake::{IntakeReport, QueueMessage, intake};
+pub use plan::plan;
+pub use settle::{Ended, settle, settle_ended};

@@ -1,0 +1,390 @@
+//! Routes, classifies and lays out the work of a request.
+
+use super::large::{Planned, ToPlan, plan_large};
+use super::objects::{Lines, read_lines, spill};
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::error::StepError;
+use crate::outcomes::{Learnt, Offered, failed, record};
+use crate::source::Source;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+use longhaul_core::classify::SMALL_MAX;
+use longhaul_core::config::{Config, Route};
+use longhaul_core::contract::{
+    Again, BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, Batch, BatchObjects, Done, INLINE_MAX_BYTES, ITEMS_AT_ONCE, ITEMS_MAX,
+    ItemState, ManifestLines, PLAN_OBJECTS_MAX, PlanInput, PlanOutput, PlanRequest, RANGES_TOTAL_MAX, REST_MAX_BYTES,
+    Rest, Work, WorkTag,
+};
+use longhaul_core::error::ErrorName;
+use longhaul_core::layout::PartRange;
+use longhaul_core::names::plan_key;
+use longhaul_core::outcome::{Outcome, SkipReason};
+use longhaul_core::request::{ManifestRef, ObjectRef, Request, deduplicated};
+use longhaul_core::tally::Tally;
+
+/// Looks at the source in flight at once, where a request does not say how large its objects are.
+const LOOKS_AT_ONCE: usize = 32;
+/// Large objects planned at once.
+const LARGE_AT_ONCE: usize = 8;
+
+/// Plans a request, or one object again.
+pub async fn plan(clients: &Clients, context: &Context, input: PlanInput) -> Result<PlanOutput, StepError> {
+    match input {
+        PlanInput::Plan(request) => Ok(PlanOutput::Work(plan_request(clients, context, request).await?)),
+        PlanInput::PlanAgain(again) => Ok(PlanOutput::Item(Box::new(plan_again(clients, context, again).await?))),
+    }
+}
+
+/// The objects of a request that this execution takes on, and what it leaves for a successor.
+struct Taken {
+    objects: Vec<ObjectRef>,
+    left: Vec<ObjectRef>,
+    manifests: Vec<ManifestRef>,
+}
+
+async fn take(clients: &Clients, request: Request) -> Result<Taken, StepError> {
+    let Request { mut objects, manifests, .. } = request;
+    let left = objects.split_off(objects.len().min(PLAN_OBJECTS_MAX));
+    let mut unread = Vec::new();
+    for manifest in manifests {
+        let room = PLAN_OBJECTS_MAX - objects.len();
+        if room == 0 {
+            unread.push(manifest);
+            continue;
+        }
+        let Lines { objects: read, rest } = read_lines(clients, &manifest, room).await?;
+        objects.extend(read);
+        unread.extend(rest);
+    }
+    Ok(Taken { objects: deduplicated(objects), left, manifests: unread })
+}
+
+/// An object, its route, and how it is to be copied.
+struct Routed {
+    offer: ObjectRef,
+    /// Index into the plan's routes.
+    route: usize,
+}
+
+async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) -> Result<Work, StepError> {
+    let request = Request::from_value(&input.request)?;
+    let execution = input.execution;
+    let given = request.route.clone();
+    let config = match given {
+        Some(_) => None,
+        None => Some(clients.routes.config().await?),
+    };
+    let Taken { objects, mut left, manifests } = take(clients, request).await?;
+
+    let mut tally = Tally::default();
+    let mut routes: Vec<Route> = Vec::new();
+    let mut routed = Vec::new();
+    for offer in objects {
+        match route_for(&offer, given.as_ref(), config.as_deref()) {
+            Ok(route) => {
+                let index = routes.iter().position(|known| *known == route).unwrap_or_else(|| {
+                    routes.push(route);
+                    routes.len() - 1
+                });
+                routed.push(Routed { offer, route: index });
+            }
+            Err((error, route)) => {
+                let offered = Offered { offer: &offer, route: route.as_ref(), execution: &execution };
+                let outcome = failed(error.failure());
+                tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
+            }
+        }
+    }
+    tally += measure(clients, context, &routes, &execution, &mut routed).await?;
+
+    let (mut small, large): (Vec<_>, Vec<_>) =
+        routed.into_iter().partition(|routed| routed.offer.size.is_some_and(|size| size <= SMALL_MAX));
+    // A first cut before any upload is begun: what the execution cannot hold waits for the successor.
+    let mut large = large;
+    left.extend(large.split_off(large.len().min(ITEMS_MAX / 2)).into_iter().map(|routed| routed.offer));
+    let mut work = Vec::new();
+    let planned: Vec<(Routed, Result<Planned, StepError>)> = stream::iter(large)
+        .map(|routed| {
+            let (route, execution) = (&routes[routed.route], &execution);
+            async move {
+                let to_plan = ToPlan { offer: &routed.offer, route, execution, replans: 0 };
+                let planned = plan_large(clients, context, &to_plan).await;
+                (routed, planned)
+            }
+        })
+        .buffered(LARGE_AT_ONCE)
+        .collect()
+        .await;
+    for (routed, planned) in planned {
+        let offered = Offered { offer: &routed.offer, route: Some(&routes[routed.route]), execution: &execution };
+        match planned {
+            Ok(Planned::Work(large)) => work.push(ItemState::CopyParts(large)),
+            Ok(Planned::Small(offer)) => small.push(Routed { offer, route: routed.route }),
+            Ok(Planned::Ended(outcome, learnt)) => {
+                tally += record(clients, context, offered, &outcome, *learnt, None).await?;
+            }
+            // The whole step is repeated: what was planned is found again.
+            Err(error) if error.name.is_retryable() || error.keys_refused => return Err(error),
+            Err(error) => {
+                let outcome = failed(error.failure());
+                tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
+            }
+        }
+    }
+    share_ranges(&mut work);
+    let batches = batches(small, &routes, &execution, ITEMS_MAX - work.len());
+    work.extend(placed(clients, &execution, batches.batches).await?);
+    left.extend(batches.left.into_iter().map(|routed| routed.offer));
+    let mut rest = spill(clients, left, REST_MAX_BYTES).await?;
+    rest.manifests.extend(manifests);
+    tracing::info!(execution, items = work.len(), ended = tally.objects(), rest = !rest.is_empty(), "planned");
+    Ok(Work { next: WorkTag::Work, work, max_concurrency: ITEMS_AT_ONCE, tally, rest, route: given })
+}
+
+/// The route of an object, or why it has none (with the route that does not fit, where one was found).
+fn route_for(
+    offer: &ObjectRef,
+    given: Option<&Route>,
+    config: Option<&Config>,
+) -> Result<Route, (StepError, Option<Route>)> {
+    let route = match given {
+        Some(route) if route.takes(&offer.bucket, &offer.key) => route,
+        Some(route) => {
+            let told = format!("route \"{}\" does not take s3://{}/{}", route.name, offer.bucket, offer.key);
+            return Err((StepError::rejected(told), None));
+        }
+        None => config.and_then(|config| config.route(&offer.bucket, &offer.key)).ok_or_else(|| {
+            (StepError::rejected(format!("no route takes s3://{}/{}", offer.bucket, offer.key)), None)
+        })?,
+    };
+    match route.destination_key(&offer.key) {
+        Ok(_) => Ok(route.clone()),
+        Err(error) => Err((error.into(), Some(route.clone()))),
+    }
+}
+
+/// Finds the sizes that the request does not tell. Objects that are gone end here.
+async fn measure(
+    clients: &Clients,
+    context: &Context,
+    routes: &[Route],
+    execution: &str,
+    routed: &mut Vec<Routed>,
+) -> Result<Tally, StepError> {
+    let looks: Vec<(usize, Result<u64, StepError>)> = stream::iter(routed.iter().enumerate())
+        .filter(|(_, routed)| futures::future::ready(routed.offer.size.is_none()))
+        .map(|(index, routed)| {
+            let (side, key) = (&routes[routed.route].source, &routed.offer.key);
+            async move {
+                let look = async {
+                    let source = Source::connect(clients, side).await?;
+                    Ok(source.head(key, None).await?.identity.size)
+                };
+                (index, look.await)
+            }
+        })
+        .buffered(LOOKS_AT_ONCE)
+        .collect()
+        .await;
+    let mut tally = Tally::default();
+    let mut ended = Vec::new();
+    for (index, look) in looks {
+        let outcome = match look {
+            Ok(size) => {
+                routed[index].offer.size = Some(size);
+                continue;
+            }
+            Err(error) if error.name.is_retryable() || error.keys_refused => return Err(error),
+            Err(error) if error.name == ErrorName::SourceGone => Outcome::Skipped { reason: SkipReason::SourceGone },
+            Err(error) => failed(error.failure()),
+        };
+        let Routed { offer, route } = &routed[index];
+        let offered = Offered { offer, route: Some(&routes[*route]), execution };
+        tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
+        ended.push(index);
+    }
+    let mut index = 0;
+    routed.retain(|_| {
+        index += 1;
+        ended.binary_search(&(index - 1)).is_err()
+    });
+    Ok(tally)
+}
+
+/// Keeps the ranges of all large objects together within [`RANGES_TOTAL_MAX`].
+fn share_ranges(work: &mut [ItemState]) {
+    let share = RANGES_TOTAL_MAX.checked_div(work.len()).unwrap_or(RANGES_TOTAL_MAX).max(1);
+    for item in work {
+        if let ItemState::CopyParts(large) = item
+            && large.ranges.len() > share
+        {
+            large.ranges = merged(&large.ranges, share);
+            large.max_concurrency = large.ranges.len() as u32;
+        }
+    }
+}
+
+/// At most `most` ranges that cover the given ones, over parts that are held already.
+fn merged(ranges: &[PartRange], most: usize) -> Vec<PartRange> {
+    ranges
+        .chunks(ranges.len().div_ceil(most))
+        .map(|group| PartRange { first: group[0].first, last: group[group.len() - 1].last })
+        .collect()
+}
+
+struct Batches {
+    batches: Vec<Batch>,
+    left: Vec<Routed>,
+}
+
+/// Batches of one route each, at most `most` of them.
+fn batches(small: Vec<Routed>, routes: &[Route], execution: &str, most: usize) -> Batches {
+    let mut all = Batches { batches: Vec::new(), left: Vec::new() };
+    let mut small = small;
+    small.sort_by_key(|routed| routed.route);
+    let mut current: Option<(usize, u64, Vec<ObjectRef>)> = None;
+    let close = |all: &mut Batches, route: usize, objects: Vec<ObjectRef>| {
+        all.batches.push(Batch {
+            route: routes[route].clone(),
+            execution: execution.to_owned(),
+            objects: BatchObjects::Inline(objects),
+            idle: 0,
+            tally: Tally::default(),
+            remaining: Rest::default(),
+        });
+    };
+    for routed in small {
+        let size = routed.offer.size.unwrap_or(0);
+        let fits = current.as_ref().is_some_and(|(route, bytes, objects)| {
+            *route == routed.route && bytes + size <= BATCH_BYTES_MAX && objects.len() < BATCH_OBJECTS_MAX
+        });
+        if !fits {
+            if let Some((route, _, objects)) = current.take() {
+                close(&mut all, route, objects);
+            }
+            if all.batches.len() == most {
+                all.left.push(routed);
+                continue;
+            }
+        }
+        let (_, bytes, objects) = current.get_or_insert_with(|| (routed.route, 0, Vec::new()));
+        *bytes += size;
+        objects.push(routed.offer);
+    }
+    if let Some((route, _, objects)) = current {
+        close(&mut all, route, objects);
+    }
+    all
+}
+
+/// The batches as items: their objects travel in the state where they are few, else in a manifest.
+async fn placed(clients: &Clients, execution: &str, batches: Vec<Batch>) -> Result<Vec<ItemState>, StepError> {
+    let mut manifest = Vec::new();
+    let mut places = Vec::with_capacity(batches.len());
+    for batch in &batches {
+        let from = manifest.len() as u64;
+        if let BatchObjects::Inline(objects) = &batch.objects {
+            for object in objects {
+                serde_json::to_writer(&mut manifest, object).map_err(|error| StepError::bug(error.to_string()))?;
+                manifest.push(b'\n');
+            }
+        }
+        places.push((from, manifest.len() as u64));
+    }
+    if manifest.len() <= INLINE_MAX_BYTES {
+        return Ok(batches.into_iter().map(ItemState::CopyObjects).collect());
+    }
+    let key = plan_key(execution);
+    clients.work.put(&key, Bytes::from(manifest)).await?;
+    let bucket = clients.work.bucket().to_owned();
+    Ok(batches
+        .into_iter()
+        .zip(places)
+        .map(|(batch, (offset, end))| {
+            let manifest = ManifestRef { bucket: bucket.clone(), key: key.clone(), offset, end: Some(end) };
+            let objects = BatchObjects::Manifest(ManifestLines { manifest, lines: None });
+            ItemState::CopyObjects(Batch { objects, ..batch })
+        })
+        .collect())
+}
+
+async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Result<ItemState, StepError> {
+    let Again { offer, route, execution, replans, tally } = again;
+    let to_plan = ToPlan { offer: &offer, route: &route, execution: &execution, replans };
+    match plan_large(clients, context, &to_plan).await? {
+        Planned::Work(mut large) => {
+            large.tally = tally;
+            Ok(ItemState::CopyParts(large))
+        }
+        Planned::Ended(outcome, learnt) => {
+            let offered = Offered { offer: &offer, route: Some(&route), execution: &execution };
+            let tally = tally + record(clients, context, offered, &outcome, *learnt, None).await?;
+            Ok(ItemState::Done(Done { tally, remaining: Rest::default() }))
+        }
+        Planned::Small(offer) => Ok(ItemState::CopyObjects(Batch {
+            route,
+            execution,
+            objects: BatchObjects::Inline(vec![offer]),
+            idle: 0,
+            tally,
+            remaining: Rest::default(),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longhaul_core::config::Side;
+
+    fn routed(route: usize, size: u64) -> Routed {
+        Routed { offer: ObjectRef { size: Some(size), key: "k".into(), ..ObjectRef::default() }, route }
+    }
+
+    fn routes() -> Vec<Route> {
+        ["a", "b"]
+            .map(|name| Route {
+                name: name.into(),
+                source: Side::default(),
+                destination: Side::default(),
+                options: Default::default(),
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn batches_hold_one_route_and_stay_in_their_bounds() {
+        let small = (0..1_200).map(|n| routed(n % 2, 1)).collect();
+        let all = batches(small, &routes(), "e", 40);
+        let counts: Vec<_> = all
+            .batches
+            .iter()
+            .map(|batch| match &batch.objects {
+                BatchObjects::Inline(objects) => (batch.route.name.clone(), objects.len()),
+                BatchObjects::Manifest(_) => (String::new(), 0),
+            })
+            .collect();
+        let expected = [("a", 500), ("a", 100), ("b", 500), ("b", 100)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counts, expected);
+        assert!(all.left.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_for_the_successor() {
+        let small = (0..1_200).map(|_| routed(0, 1)).collect();
+        let all = batches(small, &routes(), "e", 2);
+        assert_eq!((all.batches.len(), all.left.len()), (2, 200));
+    }
+
+    #[test]
+    fn merged_ranges_cover_what_they_replace() {
+        let ranges: Vec<_> = (0..40).map(|n| PartRange { first: n * 10 + 1, last: n * 10 + 5 }).collect();
+        let few = merged(&ranges, 7);
+        assert!(few.len() <= 7);
+        assert_eq!((few[0].first, few[few.len() - 1].last), (1, 395));
+        for range in ranges {
+            assert_eq!(few.iter().filter(|r| r.first <= range.first && range.last <= r.last).count(), 1);
+        }
+    }
+}

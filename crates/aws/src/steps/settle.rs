@@ -1,0 +1,244 @@
+//! Gives a failed item, request or execution its outcomes.
+
+use super::objects::{batch_objects, read_lines, records_of};
+use super::record::record_end;
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::destination::Destination;
+use crate::error::StepError;
+use crate::outcomes::{Learnt, Offered, failed, ledger_key, record};
+use longhaul_core::config::Route;
+use longhaul_core::contract::{
+    Again, Batch, Done, ItemState, LargeObject, Rest, SettleInput, SettleItem, SettleOutput, SettleRequest, Settled,
+};
+use longhaul_core::error::{ErrorName, Failure};
+use longhaul_core::job::JobRecord;
+use longhaul_core::request::{ObjectRef, Request, deduplicated};
+use longhaul_core::tally::Tally;
+use serde_json::{Value, json};
+
+/// An execution that ended without settling, as EventBridge tells of it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its ARN.
+    pub execution: String,
+    /// When it began, milliseconds since 1970.
+    pub started_ms: u64,
+    /// `FAILED`, `TIMED_OUT` or `ABORTED`.
+    pub status: String,
+    /// Its input, where the event carried it.
+    pub input: Option<String>,
+    /// Error and cause, where the event carried them.
+    pub reason: Option<String>,
+}
+
+/// Objects of a manifest that are settled at once.
+const SETTLED_AT_ONCE: usize = 1_000;
+
+/// Settles a failed item or request, or ends the execution.
+pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) -> Result<SettleOutput, StepError> {
+    match input {
+        SettleInput::Settle(item) => Ok(SettleOutput::Item(Box::new(settle_item(clients, context, item).await?))),
+        SettleInput::SettleRequest(request) => {
+            let SettleRequest { request, execution, error } = request;
+            let lost = Lost { execution: &execution, since_ms: None, failure: error.failure() };
+            Ok(SettleOutput::Settled(settle_request(clients, context, &request, &lost).await?))
+        }
+        SettleInput::Record(record) => Ok(SettleOutput::End(record_end(clients, context, record).await?)),
+    }
+}
+
+/// Settles every object of an execution that ended without giving it an outcome (SEMANTICS.md, rule 11).
+pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) -> Result<SettleOutput, StepError> {
+    let input = match &ended.input {
+        Some(input) => input.clone(),
+        None => clients.outbox.input_of(&ended.execution).await?,
+    };
+    let request = serde_json::from_str(&input).unwrap_or(Value::String(input));
+    let told = match &ended.reason {
+        Some(reason) => format!("the execution ended {} before this object did: {reason}", ended.status),
+        None => format!("the execution ended {} before this object did", ended.status),
+    };
+    let name =
+        if ended.status == "TIMED_OUT" { "States.Timeout".to_owned() } else { format!("Execution{}", ended.status) };
+    let lost =
+        Lost { execution: &ended.execution, since_ms: Some(ended.started_ms), failure: Failure::new(name, told) };
+    Ok(SettleOutput::Settled(settle_request(clients, context, &request, &lost).await?))
+}
+
+/// Why objects have no outcome.
+struct Lost<'a> {
+    execution: &'a str,
+    /// An outcome that any execution gave since then counts.
+    since_ms: Option<u64>,
+    failure: Failure,
+}
+
+impl Lost<'_> {
+    /// The outcome that the object has after all, counted.
+    fn outcome(&self, known: Option<&JobRecord>) -> Option<Tally> {
+        let known = known?;
+        if let Some(outcome) = known.outcome_of(self.execution) {
+            return Some(outcome.tally());
+        }
+        let since = self.since_ms?;
+        (known.status.is_final() && known.updated_ms >= since)
+            .then(|| known.outcome_of(&known.execution))
+            .flatten()
+            .map(|outcome| outcome.tally())
+    }
+}
+
+async fn settle_item(clients: &Clients, context: &Context, item: SettleItem) -> Result<ItemState, StepError> {
+    let failure = item.error.failure();
+    let done = |tally, remaining| Ok(ItemState::Done(Done { tally, remaining }));
+    match item.item {
+        ItemState::CopyObjects(batch) => {
+            let Batch { route, execution, objects, tally, remaining, .. } = batch;
+            let objects = batch_objects(clients, &objects).await?.into_iter().map(|(_, object)| object).collect();
+            let lost = Lost { execution: &execution, since_ms: None, failure };
+            let settled = settle_objects(clients, context, &route, objects, &lost).await?;
+            done(tally + settled, remaining)
+        }
+        ItemState::CopyParts(large) | ItemState::Complete(large) | ItemState::Settle(large) => {
+            let settled = settle_large(clients, context, &large.object, failure).await?;
+            done(large.tally + settled, Rest::default())
+        }
+        ItemState::PlanAgain(again) => {
+            let Again { offer, route, execution, tally, .. } = *again;
+            let lost = Lost { execution: &execution, since_ms: None, failure };
+            let settled = settle_objects(clients, context, &route, vec![offer], &lost).await?;
+            done(tally + settled, Rest::default())
+        }
+        ItemState::Done(finished) => Ok(ItemState::Done(finished)),
+    }
+}
+
+/// True if what an upload holds is worthless after this error; after any other it can be resumed.
+fn never_resumed(failure: &Failure) -> bool {
+    matches!(
+        ErrorName::parse(&failure.name),
+        Some(
+            ErrorName::SourceChanged
+                | ErrorName::SourceGone
+                | ErrorName::ChecksumMismatch
+                | ErrorName::DestinationChanged
+                | ErrorName::UploadGone
+        )
+    )
+}
+
+async fn settle_large(
+    clients: &Clients,
+    context: &Context,
+    object: &LargeObject,
+    failure: Failure,
+) -> Result<Tally, StepError> {
+    let key = ledger_key(&object.route, &object.offer.key)?;
+    let known = clients.ledger.get(&key).await?;
+    let lost = Lost { execution: &object.execution, since_ms: None, failure };
+    if let Some(tally) = lost.outcome(known.as_ref()) {
+        return Ok(tally);
+    }
+    // Never while another execution is on it.
+    let ours = known.as_ref().is_none_or(|job| job.execution == object.execution);
+    if ours && never_resumed(&lost.failure) {
+        let destination = Destination::connect(clients, &object.route.destination).await?;
+        destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
+    }
+    let offered = Offered { offer: &object.offer, route: Some(&object.route), execution: &object.execution };
+    record(clients, context, offered, &failed(lost.failure), Learnt::default(), Some(known)).await
+}
+
+async fn settle_objects(
+    clients: &Clients,
+    context: &Context,
+    route: &Route,
+    objects: Vec<ObjectRef>,
+    lost: &Lost<'_>,
+) -> Result<Tally, StepError> {
+    let mut tally = Tally::default();
+    let offers: Vec<&ObjectRef> = objects.iter().collect();
+    let records = records_of(clients, route, &offers).await?;
+    for (offer, (_, known)) in objects.iter().zip(records) {
+        if let Some(had) = lost.outcome(known.as_ref()) {
+            tally += had;
+            continue;
+        }
+        let offered = Offered { offer, route: Some(route), execution: lost.execution };
+        let outcome = failed(lost.failure.clone());
+        tally += record(clients, context, offered, &outcome, Learnt::default(), Some(known)).await?;
+    }
+    Ok(tally)
+}
+
+/// Settles whatever of a request has no outcome. A request that cannot be read goes to the failed queue as it is.
+async fn settle_request(
+    clients: &Clients,
+    context: &Context,
+    request: &Value,
+    lost: &Lost<'_>,
+) -> Result<Settled, StepError> {
+    let parsed = match Request::from_value(request) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let failure = Failure::new(ErrorName::Rejected.as_str(), error.to_string());
+            tracing::error!(execution = lost.execution, reason = failure.message, "request rejected");
+            let message = json!({"request": request, "failure": failure, "execution": lost.execution});
+            clients.outbox.send_failed(&message.to_string()).await?;
+            let tally = Tally { failed: 1, ..Tally::default() };
+            return Ok(Settled { tally, ..Settled::default() });
+        }
+    };
+    let Request { objects, manifests, route: given, .. } = parsed;
+    let mut tally = settle_group(clients, context, deduplicated(objects), given.as_ref(), lost).await?;
+    for manifest in manifests {
+        let mut next = Some(manifest);
+        while let Some(manifest) = next {
+            let lines = read_lines(clients, &manifest, SETTLED_AT_ONCE).await?;
+            tally += settle_group(clients, context, lines.objects, given.as_ref(), lost).await?;
+            next = lines.rest;
+        }
+    }
+    Ok(Settled { tally, ..Settled::default() })
+}
+
+/// Settles objects whose routes are not known yet. An object without a route fails without one.
+async fn settle_group(
+    clients: &Clients,
+    context: &Context,
+    objects: Vec<ObjectRef>,
+    given: Option<&Route>,
+    lost: &Lost<'_>,
+) -> Result<Tally, StepError> {
+    // A configuration that cannot be read is a likely cause of what is settled here: it must not stop the settling.
+    let config = match given {
+        Some(_) => None,
+        None => clients.routes.config().await.ok(),
+    };
+    let mut groups: Vec<(Option<Route>, Vec<ObjectRef>)> = Vec::new();
+    for object in objects {
+        let route = match given {
+            Some(route) => Some(route),
+            None => config.as_ref().and_then(|config| config.route(&object.bucket, &object.key)),
+        };
+        match groups.iter_mut().find(|(known, _)| known.as_ref() == route) {
+            Some((_, group)) => group.push(object),
+            None => groups.push((route.cloned(), vec![object])),
+        }
+    }
+    let mut tally = Tally::default();
+    for (route, group) in groups {
+        match route {
+            Some(route) => tally += settle_objects(clients, context, &route, group, lost).await?,
+            None => {
+                for offer in &group {
+                    let offered = Offered { offer, route: None, execution: lost.execution };
+                    let outcome = failed(lost.failure.clone());
+                    tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
+                }
+            }
+        }
+    }
+    Ok(tally)
+}
