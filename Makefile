@@ -12,7 +12,9 @@ test:
 
 lint: ; @python3 local/tools.py sam lint && .venvs/lint/bin/python local/lint.py
 
-build: ; @python3 local/tools.py sam && PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build
+# ARCH=x86_64 for another processor than arm64. cargo-lambda would add a missing Rust target unasked: tools.py says so first.
+ARCH ?= arm64
+build: ; @python3 local/tools.py --target=$(ARCH) sam && PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build --parameter-overrides Architecture=$(ARCH)
 
 deploy: build ; @PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam deploy --guided
 

@@ -1,6 +1,7 @@
 """Installs the pinned Python tools into virtual environments of this checkout; standard library only.
 
-`python3 tools.py [sam] [aws] [lint]` first says in one line each what this machine lacks, then installs what is not there.
+`python3 tools.py [--target=ARCHITECTURE] [sam] [aws] [lint]` first says in one line each what this machine lacks, then
+installs what is not there.
 """
 
 import fcntl
@@ -34,6 +35,14 @@ def missing():
     free = shutil.disk_usage(ROOT).free
     if free < DISK_BYTES and not (HOME / "sam").exists():
         yield f"{DISK_BYTES >> 30} GB of disk are needed, {free / (1 << 30):.1f} GB are free"
+
+
+def missing_target(architecture):
+    """One line where Rust's standard library for a Lambda architecture is not there: only the user changes toolchains."""
+    triple = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture] + "-unknown-linux-gnu"
+    root = subprocess.run(["rustc", "--print", "sysroot"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    if not (pathlib.Path(root.stdout.strip()) / "lib" / "rustlib" / triple / "lib").exists():
+        yield f"Rust's standard library for {architecture} is missing: rustup target add {triple}"
 
 
 def wanted(name):
@@ -72,8 +81,10 @@ def run(command, first=None):
         raise SystemExit(f"failed: {' '.join(map(str, command))}")
 
 
-def main(names):
-    lacks = list(missing())
+def main(arguments):
+    targets = [word.removeprefix("--target=") for word in arguments if word.startswith("--target=")]
+    names = [word for word in arguments if not word.startswith("--target=")]
+    lacks = list(missing()) or [line for target in targets for line in missing_target(target)]
     for line in lacks:
         print(line, file=sys.stderr)
     if lacks:

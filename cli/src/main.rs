@@ -1,2 +1,113 @@
-//! placeholder
-fn main() {}
+//! The `longhaul` command.
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use longhaul::args::{Cli, Command, CopyArgs};
+use longhaul::copy::Copy;
+use longhaul::output::{print, tell};
+use longhaul::progress::{Shown, show};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long an interrupted run may take to put its ledger on the disk.
+const FLUSH_TIME: Duration = Duration::from_secs(5);
+
+const FAILED: u8 = 1;
+/// What a shell reports for a command that SIGINT ended, and for SIGTERM.
+const INTERRUPTED: u8 = 128 + 2;
+const TERMINATED: u8 = 128 + 15;
+
+fn main() -> ExitCode {
+    let Command::Copy(args) = Cli::parse().command;
+    start_log(args.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(&format!("error: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let code = runtime.block_on(copy(&args));
+    // What is still under way on other threads, a lookup of a name for one, is not waited for.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// Logs to standard error; `RUST_LOG` wins over the options.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "off,longhaul=info,longhaul_aws=info",
+        _ => "off,longhaul=debug,longhaul_aws=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+}
+
+async fn copy(args: &CopyArgs) -> u8 {
+    let route = match args.route() {
+        Ok(route) => route,
+        Err(error) => {
+            use clap::CommandFactory as _;
+            Cli::command().error(ErrorKind::ValueValidation, error).exit()
+        }
+    };
+    let fail = |error: &str| {
+        tell(&format!("error: {error}"));
+        FAILED
+    };
+    let copy = match Copy::open(args, route).await {
+        Ok(copy) => copy,
+        Err(error) => return fail(&error),
+    };
+    let display = show(copy.progress(), Shown::choose(args.quiet, args.verbose > 0), tell);
+    let ended = tokio::select! {
+        ended = copy.run() => Ok(ended),
+        signal = interrupted() => Err(signal),
+    };
+    drop(display);
+    let summary = match ended {
+        Ok(Ok(summary)) => summary,
+        Ok(Err(error)) => return fail(&error),
+        Err(code) => {
+            let snapshot = copy.progress().snapshot();
+            let flushed = tokio::time::timeout(FLUSH_TIME, copy.flush()).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tell("the ledger's last records could not be written: a little work will be repeated");
+            }
+            let (ended, listed) = (snapshot.ended_objects, snapshot.listed_objects);
+            tell(&format!("interrupted after {ended} of {listed} listed objects; run the same command again to resume"));
+            return code;
+        }
+    };
+    print(&if args.json { summary.json() } else { summary.text() });
+    if let Some(error) = &summary.error {
+        return fail(error);
+    }
+    if summary.objects == 0 && !args.quiet {
+        tell(&format!("nothing to copy: there is no object under {}", summary.source));
+    }
+    if summary.all_well() { 0 } else { FAILED }
+}
+
+/// Returns the exit status when the process is asked to end.
+async fn interrupted() -> u8 {
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = interrupted => INTERRUPTED,
+        _ = terminated => TERMINATED,
+    }
+}

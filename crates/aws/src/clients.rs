@@ -8,6 +8,9 @@ use crate::outbox::Outbox;
 use crate::routes::Routes;
 use crate::work::Work;
 use aws_config::SdkConfig;
+use aws_config::meta::region::ProvideRegion as _;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -163,10 +166,14 @@ impl Sides {
                 Some(SharedCredentialsProvider::new(provider))
             }
             Credentials::Profile { profile } => {
-                let loaded =
-                    aws_config::defaults(aws_config::BehaviorVersion::latest()).profile_name(profile).load().await;
-                region = region.or_else(|| loaded.region().cloned());
-                loaded.credentials_provider()
+                // Not by the default chain: keys and a Region in the environment would win over the named profile.
+                if region.is_none() {
+                    region = ProfileFileRegionProvider::builder().profile_name(profile).build().region().await;
+                }
+                let config = ProviderConfig::without_region().with_region(region.clone());
+                let provider =
+                    ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
+                Some(SharedCredentialsProvider::new(provider))
             }
         };
         let region = region.or_else(|| self.shared.region().cloned());

@@ -103,7 +103,28 @@ impl Destination {
             })),
             // A missing bucket looks the same; the write that follows tells them apart.
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
-            Err(error) => Err(from_sdk(Place::Destination, &self.what("looking at", key), &error)),
+            Err(error) => {
+                let error = from_sdk(Place::Destination, &self.what("looking at", key), &error);
+                Err(if error.is_mute_denial() { self.denial(key, error).await } else { error })
+            }
+        }
+    }
+
+    /// The reason behind a HEAD that was denied without one: a listing says whether the keys themselves are refused.
+    async fn denial(&self, key: &str, denied: StepError) -> StepError {
+        let listing = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.side.bucket)
+            .prefix(key)
+            .max_keys(1)
+            .set_expected_bucket_owner(self.side.owner.clone())
+            .set_request_payer(self.payer())
+            .send()
+            .await;
+        match listing.map_err(|error| from_sdk(Place::Destination, &self.what("looking for", key), &error)) {
+            Err(told) if told.keys_refused => told,
+            _ => denied,
         }
     }
 

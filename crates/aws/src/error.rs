@@ -51,6 +51,12 @@ impl StepError {
         self.failure().into()
     }
 
+    /// True if access was denied without a word: the answer to a HEAD has no body, so the reason has to be asked for
+    /// by another request.
+    pub fn is_mute_denial(&self) -> bool {
+        self.status == Some(403) && self.code.as_deref().is_none_or(|code| code == "Forbidden")
+    }
+
     /// True if the service named this code.
     pub fn has_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)

@@ -4,12 +4,12 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
 use crate::ledger::{Expected, LedgerError};
-use longhaul_core::config::Route;
+use longhaul_core::config::{Route, Side};
 use longhaul_core::contract::{Exception, failed_request};
 use longhaul_core::error::Failure;
-use longhaul_core::etag::{ETag, Md5Digest};
+use longhaul_core::etag::ETag;
 use longhaul_core::job::{JobRecord, SourceIdentity};
-use longhaul_core::names::{LedgerKey, exception_key, exception_prefix, short_execution};
+use longhaul_core::names::{LedgerKey, exception_key, short_execution};
 use longhaul_core::outcome::Outcome;
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
@@ -23,6 +23,15 @@ pub struct Offered<'a> {
     pub route: Option<&'a Route>,
     /// The execution's id.
     pub execution: &'a str,
+}
+
+/// The key in the work bucket under which an object that was not migrated is named: one for each destination, or for
+/// each source where there is none.
+pub fn exception_name(offered: Offered<'_>) -> String {
+    let Offered { offer, route, execution } = offered;
+    let key = route.and_then(|route| ledger_key(route, &offer.key).ok());
+    let source = || Side { bucket: offer.bucket.clone(), ..Side::default() };
+    exception_key(execution, &key.unwrap_or_else(|| LedgerKey::new(&source(), &offer.key)))
 }
 
 /// What was learnt on the way.
@@ -89,13 +98,7 @@ pub async fn record(
     if matches!(outcome, Outcome::Failed { .. } | Outcome::Skipped { .. }) {
         let exception = Exception { object: offer.clone(), outcome: outcome.clone() };
         let body = serde_json::to_vec(&exception).map_err(|error| StepError::bug(error.to_string()))?;
-        let name = key.as_ref().map_or_else(
-            || {
-                let offered = format!("{}/{}", offer.bucket, offer.key);
-                format!("{}{}.json", exception_prefix(execution), Md5Digest::of(offered.as_bytes()).hex())
-            },
-            |key| exception_key(execution, key),
-        );
+        let name = exception_name(offered);
         clients.work.put(&name, body.into()).await?;
     }
     if let Some(key) = key {

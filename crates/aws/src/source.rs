@@ -121,10 +121,28 @@ impl Source {
                 let error = from_sdk(Place::Source, &self.what("looking at", key), &error);
                 // A HEAD has no body to tell a missing key from a missing bucket.
                 if error.name == ErrorName::SourceGone {
-                    self.check_bucket().await?
+                    self.check_bucket().await?;
                 }
-                Err(error)
+                Err(if error.is_mute_denial() { self.denial(key, error).await } else { error })
             }
+        }
+    }
+
+    /// The reason behind a HEAD that was denied without one: a listing says whether the keys themselves are refused.
+    async fn denial(&self, key: &str, denied: StepError) -> StepError {
+        let listing = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.side.bucket)
+            .prefix(key)
+            .max_keys(1)
+            .set_expected_bucket_owner(self.side.owner.clone())
+            .set_request_payer(self.payer())
+            .send()
+            .await;
+        match listing.map_err(|error| from_sdk(Place::Source, &self.what("looking for", key), &error)) {
+            Err(told) if told.keys_refused => told,
+            _ => denied,
         }
     }
 

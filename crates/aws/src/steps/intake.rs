@@ -48,15 +48,15 @@ pub async fn intake(
             Ok(Message::Objects(objects)) => events.push((message.id, objects)),
             Ok(Message::Request(request)) => requests.push((message.id, *request)),
             Ok(Message::Ignored(what)) => {
-                tracing::info!(message = message.id, what, "offers nothing");
+                tracing::info!(message_id = message.id, what, "offers nothing");
                 report.ignored += 1;
             }
             Err(unreadable) => {
-                tracing::error!(message = message.id, reason = %unreadable, "unreadable");
+                tracing::error!(message_id = message.id, reason = %unreadable, "unreadable");
                 match clients.outbox.send_unreadable(&message.body, &unreadable.to_string()).await {
                     Ok(()) => report.unreadable += 1,
                     Err(error) => {
-                        tracing::warn!(message = message.id, %error, "not sent to the dead-letter queue");
+                        tracing::warn!(message_id = message.id, %error, "not sent to the dead-letter queue");
                         report.again.insert(message.id);
                     }
                 }

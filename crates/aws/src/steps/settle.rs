@@ -6,16 +6,18 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::StepError;
-use crate::outcomes::{Learnt, Offered, failed, ledger_key, record};
+use crate::outcomes::{Learnt, Offered, exception_name, failed, ledger_key, record};
 use longhaul_core::config::Route;
 use longhaul_core::contract::{
     Again, Batch, Done, ItemState, LargeObject, Rest, SettleInput, SettleItem, SettleOutput, SettleRequest, Settled,
 };
 use longhaul_core::error::{ErrorName, Failure};
 use longhaul_core::job::JobRecord;
+use longhaul_core::names::exception_prefix;
 use longhaul_core::request::{ObjectRef, Request, deduplicated};
 use longhaul_core::tally::Tally;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// An execution that ended without settling, as EventBridge tells of it.
 #[derive(Clone, Debug)]
@@ -172,7 +174,8 @@ async fn settle_objects(
     Ok(tally)
 }
 
-/// Settles whatever of a request has no outcome. A request that cannot be read goes to the failed queue as it is.
+/// Settles whatever of a request has no outcome. A request that cannot be read names no object: it counts as one
+/// failure, so that its execution fails.
 async fn settle_request(
     clients: &Clients,
     context: &Context,
@@ -182,10 +185,8 @@ async fn settle_request(
     let parsed = match Request::from_value(request) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let failure = Failure::new(ErrorName::Rejected.as_str(), error.to_string());
-            tracing::error!(execution = lost.execution, reason = failure.message, "request rejected");
-            let message = json!({"request": request, "failure": failure, "execution": lost.execution});
-            clients.outbox.send_failed(&message.to_string()).await?;
+            // Nothing that could be sent again: the failed execution holds the input and the reason.
+            tracing::error!(execution = lost.execution, reason = %error, "request rejected");
             let tally = Tally { failed: 1, ..Tally::default() };
             return Ok(Settled { tally, ..Settled::default() });
         }
@@ -231,13 +232,28 @@ async fn settle_group(
     for (route, group) in groups {
         match route {
             Some(route) => tally += settle_objects(clients, context, &route, group, lost).await?,
-            None => {
-                for offer in &group {
-                    let offered = Offered { offer, route: None, execution: lost.execution };
-                    let outcome = failed(lost.failure.clone());
-                    tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
-                }
-            }
+            None => tally += settle_unrouted(clients, context, &group, lost).await?,
+        }
+    }
+    Ok(tally)
+}
+
+/// Settles objects without a route. The ledger does not know them; their exceptions tell which have their outcome.
+async fn settle_unrouted(
+    clients: &Clients,
+    context: &Context,
+    objects: &[ObjectRef],
+    lost: &Lost<'_>,
+) -> Result<Tally, StepError> {
+    let named: BTreeSet<String> = clients.work.list(&exception_prefix(lost.execution)).await?.into_iter().collect();
+    let mut tally = Tally::default();
+    for offer in objects {
+        let offered = Offered { offer, route: None, execution: lost.execution };
+        let outcome = failed(lost.failure.clone());
+        if named.contains(&exception_name(offered)) {
+            tally += outcome.tally();
+        } else {
+            tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
         }
     }
     Ok(tally)

@@ -1,0 +1,1 @@
+//! Whole flows, tested: see `tests/it`.

@@ -1,0 +1,171 @@
+//! The template against the definition, the folders of `functions/` and the environment that the functions read.
+
+use super::Documents;
+use super::raw::{RawState, states, substitution};
+use serde_json::Value as Json;
+use serde_yaml_ng::Value as Yaml;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Seconds by which a Task's timeout exceeds its function's, so that the function's own end is what is seen.
+const MARGIN_SECONDS: u64 = 60;
+
+/// A function of the template.
+struct Function<'t> {
+    /// Its logical id.
+    id: &'t str,
+    binary: &'t str,
+    timeout_seconds: u64,
+    variables: BTreeSet<&'t str>,
+}
+
+/// Violations by the template, or by states that do not fit it.
+pub(super) fn check(documents: &Documents, machine: &Json) -> Vec<String> {
+    let template: Yaml = match serde_yaml_ng::from_str(&documents.template) {
+        Ok(template) => template,
+        Err(error) => return vec![format!("template.yaml: no YAML: {error}")],
+    };
+    let states = states(machine);
+    let functions = functions(&template);
+    let substitutions = substitutions(&template);
+    [
+        partitions(&documents.template),
+        folders(&functions, &documents.functions),
+        environment(&functions, &documents.environment),
+        used(&states, &substitutions),
+        meant(&substitutions, &functions),
+        timeouts(&states, &functions),
+    ]
+    .concat()
+}
+
+fn resources<'t>(template: &'t Yaml, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t Yaml)> {
+    let all = template["Resources"].as_mapping().into_iter().flatten();
+    all.filter_map(|(id, resource)| Some((id.as_str()?, resource)))
+        .filter(move |(_, resource)| resource["Type"] == kind)
+}
+
+fn functions(template: &Yaml) -> Vec<Function<'_>> {
+    resources(template, "AWS::Serverless::Function")
+        .map(|(id, resource)| Function {
+            id,
+            binary: resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap_or_default(),
+            timeout_seconds: resource["Properties"]["Timeout"].as_u64().unwrap_or(u64::MAX),
+            variables: longhaul_keys(&resource["Properties"]["Environment"]["Variables"]),
+        })
+        .collect()
+}
+
+fn longhaul_keys(variables: &Yaml) -> BTreeSet<&str> {
+    let keys = variables.as_mapping().into_iter().flat_map(|mapping| mapping.keys());
+    keys.filter_map(Yaml::as_str).filter(|name| name.starts_with("LONGHAUL_")).collect()
+}
+
+fn substitutions(template: &Yaml) -> BTreeMap<&str, &Yaml> {
+    let machines = resources(template, "AWS::Serverless::StateMachine");
+    let all = machines.filter_map(|(_, machine)| machine["Properties"]["DefinitionSubstitutions"].as_mapping());
+    all.flatten().filter_map(|(key, value)| Some((key.as_str()?, value))).collect()
+}
+
+/// The text behind a tag such as `!GetAtt`.
+fn tagged<'t>(value: &'t Yaml, tag: &str) -> Option<&'t str> {
+    match value {
+        Yaml::Tagged(tagged) if tagged.tag == tag => tagged.value.as_str(),
+        _ => None,
+    }
+}
+
+fn partitions(template: &str) -> Vec<String> {
+    let lines = template.lines().enumerate().filter(|(_, line)| line.contains("arn:aws"));
+    lines.map(|(index, _)| format!("template.yaml: line {} names a partition", index + 1)).collect()
+}
+
+/// Each folder of `functions/` is a package of its own name, and a function of that name in the template.
+fn folders(functions: &[Function<'_>], folders: &[(String, String)]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (folder, package) in folders {
+        if folder != package {
+            violations.push(format!("functions/{folder}: its package is called {package}"));
+        }
+        if functions.iter().filter(|function| function.binary == folder).count() != 1 {
+            violations.push(format!("functions/{folder}: not the Binary of one function of the template"));
+        }
+    }
+    for Function { id, binary, .. } in functions {
+        if folders.iter().all(|(folder, _)| folder != binary) {
+            violations.push(format!("{id}: no folder of functions/ is called {binary:?}"));
+        }
+        if logical_id(binary) != *id {
+            violations.push(format!("{id}: its Binary is another function's, {binary:?}"));
+        }
+    }
+    violations
+}
+
+/// `copy-objects` is `CopyObjects`.
+fn logical_id(folder: &str) -> String {
+    folder.split('-').filter(|word| !word.is_empty()).map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect()
+}
+
+/// The variables that the template sets are those that some function reads.
+fn environment(functions: &[Function<'_>], source: &str) -> Vec<String> {
+    let read: BTreeSet<&str> = source.split('"').filter(|text| is_variable(text)).collect();
+    let set: BTreeSet<&str> = functions.iter().flat_map(|function| function.variables.iter().copied()).collect();
+    let lacking =
+        read.difference(&set).map(|name| format!("{name}: read by the functions, set by none of the template"));
+    let idle = set.difference(&read).map(|name| format!("{name}: set by the template, read by no function"));
+    lacking.chain(idle).collect()
+}
+
+fn is_variable(text: &str) -> bool {
+    text.starts_with("LONGHAUL_") && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+/// The definition uses the substitutions that the template gives, as whole strings.
+fn used(states: &[RawState<'_>], given: &BTreeMap<&str, &Yaml>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut used = BTreeSet::new();
+    for state in states {
+        for text in state.strings().into_iter().filter(|text| text.contains("${")) {
+            match substitution(text) {
+                Some(name) if given.contains_key(name) => _ = used.insert(name),
+                Some(name) => violations.push(format!("{}: the template substitutes no {name}", state.path)),
+                None => violations.push(format!("{}: {text:?} is not a substitution as a whole", state.path)),
+            }
+        }
+    }
+    let idle = given.keys().filter(|name| !used.contains(*name));
+    violations.extend(idle.map(|name| format!("{name}: substituted, but no state uses it")));
+    violations
+}
+
+/// `XFunctionArn` is the ARN of function X; any other substitution is built with the partition.
+fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (name, value) in given {
+        let wrong = match name.strip_suffix("FunctionArn") {
+            Some(id) if functions.iter().all(|function| function.id != id) => "no function of this name",
+            Some(id) if tagged(value, "GetAtt") != Some(&format!("{id}.Arn")) => "not the ARN of the function it names",
+            None if tagged(value, "Sub").is_none_or(|text| !text.starts_with("arn:${AWS::Partition}:states:::")) => {
+                "not an integration under ${AWS::Partition}"
+            }
+            _ => continue,
+        };
+        violations.push(format!("{name}: {wrong}"));
+    }
+    violations
+}
+
+/// A Task waits longer than its function may run.
+fn timeouts(states: &[RawState<'_>], functions: &[Function<'_>]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for state in states {
+        let function = state.substitution().and_then(|name| name.strip_suffix("FunctionArn"));
+        let Some(function) = functions.iter().find(|known| Some(known.id) == function) else { continue };
+        let least = function.timeout_seconds.saturating_add(MARGIN_SECONDS);
+        if state.fields["TimeoutSeconds"].as_u64().is_none_or(|seconds| seconds < least) {
+            violations
+                .push(format!("{}: its timeout is under {least} s, its function's and {MARGIN_SECONDS}", state.path));
+        }
+    }
+    violations
+}

@@ -1,0 +1,7 @@
+//! Contract, steps, flows, faults and repeats: one binary.
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod flows;
+mod steps;
+mod world;

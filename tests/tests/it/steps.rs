@@ -1,0 +1,471 @@
+//! Each step by itself: done twice, interrupted, out of time, given bad input.
+
+use crate::world::{MIB, World};
+use longhaul_aws::events::settle_event;
+use longhaul_aws::steps::{QueueMessage, complete, copy_objects, copy_parts, intake, plan};
+use longhaul_core::contract::{
+    Batch, BatchObjects, ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeState, RangeWork, Work,
+};
+use longhaul_core::error::ErrorName;
+use longhaul_core::layout::PartRange;
+use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
+use longhaul_core::request::Request;
+use longhaul_testing::{Fault, Rule};
+use serde_json::json;
+use std::time::Duration;
+
+async fn planned(world: &World, request: &Request, execution: &str) -> Work {
+    let request = PlanRequest { request: serde_json::to_value(request).unwrap(), execution: execution.into() };
+    match plan(&world.clients, &world.context(), PlanInput::Plan(request)).await.unwrap() {
+        PlanOutput::Work(work) => work,
+        PlanOutput::Item(item) => panic!("{item:?}"),
+    }
+}
+
+async fn large(world: &World, key: &str, execution: &str) -> Large {
+    match planned(world, &world.request(&[key]), execution).await.work.pop() {
+        Some(ItemState::CopyParts(large)) => *large,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ranges(large: &Large) -> Vec<RangeWork> {
+    let work = |range: &PartRange| RangeWork {
+        object: large.object.clone(),
+        range: *range,
+        rounds: 0,
+        idle: 0,
+        tally: Default::default(),
+    };
+    large.ranges.iter().map(work).collect()
+}
+
+async fn copy_all(world: &World, large: &Large) {
+    for range in ranges(large) {
+        let state = copy_parts(&world.clients, &world.context(), range).await.unwrap();
+        assert!(matches!(state, RangeState::Done(_)), "{state:?}");
+    }
+}
+
+fn batch(work: &Work) -> Batch {
+    match &work.work[0] {
+        ItemState::CopyObjects(batch) => batch.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sent_parts(world: &World) -> usize {
+    world.there.log().count("UploadPart")
+}
+
+#[tokio::test]
+async fn every_step_of_a_large_object_may_run_twice() {
+    let world = World::new().await;
+    world.put("film", 1, 40 * MIB);
+    let first = large(&world, "film", "e").await;
+    let second = large(&world, "film", "e").await;
+    assert_eq!(first.object.upload_id, second.object.upload_id, "one upload");
+    assert_eq!(world.there.store().open_uploads().len(), 1);
+
+    copy_all(&world, &first).await;
+    copy_all(&world, &first).await;
+    assert_eq!(sent_parts(&world), 5, "what ListParts shows is not sent again");
+
+    for _ in 0..2 {
+        let end = complete(&world.clients, &world.context(), first.clone()).await.unwrap();
+        let ItemState::Done(done) = end else { panic!("{end:?}") };
+        assert_eq!((done.tally.migrated, done.tally.failed), (1, 0));
+    }
+    assert_eq!(world.there.log().count("CompleteMultipartUpload"), 1);
+    world.assert_equal("film");
+    let record = world.record("film").await.unwrap();
+    assert_eq!((record.status, record.proof, record.upload), (Status::Migrated, Some(Proof::Parts), None));
+}
+
+#[tokio::test]
+async fn a_batch_may_run_twice() {
+    let world = World::new().await;
+    for (seed, key) in (1..).zip(["a", "b", "c"]) {
+        world.put(key, seed, 1000 * seed);
+    }
+    let work = planned(&world, &world.request(&["a", "b", "c"]), "e").await;
+    for _ in 0..2 {
+        let end = copy_objects(&world.clients, &world.context(), batch(&work)).await.unwrap();
+        let ItemState::Done(done) = end else { panic!("{end:?}") };
+        assert_eq!((done.tally.migrated, done.tally.bytes), (3, 6000));
+    }
+    assert_eq!(world.there.log().count("PutObject"), 3);
+    assert_eq!(world.here.log().count("GetObject"), 3);
+    assert_eq!(world.here.log().entries().len() + world.there.log().entries().len(), 6, "two requests an object");
+}
+
+#[tokio::test]
+async fn two_executions_share_one_upload() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let (one, other) = (large(&world, "film", "one").await, large(&world, "film", "other").await);
+    assert_eq!(one.object.upload_id, other.object.upload_id);
+    copy_all(&world, &one).await;
+    for large in [one, other] {
+        let end = complete(&world.clients, &world.context(), large).await.unwrap();
+        let ItemState::Done(done) = end else { panic!("{end:?}") };
+        assert_eq!(done.tally.migrated, 1);
+    }
+    world.assert_equal("film");
+    assert!(world.there.store().open_uploads().is_empty());
+}
+
+#[tokio::test]
+async fn planners_at_the_same_time_agree_on_one_upload() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let (a, b, c) = futures::join!(large(&world, "film", "a"), large(&world, "film", "b"), large(&world, "film", "c"));
+    assert_eq!(a.object.upload_id, b.object.upload_id);
+    assert_eq!(b.object.upload_id, c.object.upload_id);
+    assert_eq!(world.there.store().open_uploads().len(), 1, "the losers aborted theirs");
+}
+
+#[tokio::test]
+async fn an_upload_that_the_ledger_does_not_know_is_left_alone() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let foreign = longhaul_testing::s3_client(&world.there);
+    foreign.create_multipart_upload().bucket("to").key("film").send().await.unwrap();
+    let large = large(&world, "film", "e").await;
+    assert_eq!(world.there.store().open_uploads().len(), 2);
+    copy_all(&world, &large).await;
+    complete(&world.clients, &world.context(), large).await.unwrap();
+    world.assert_equal("film");
+    assert_eq!(world.there.store().open_uploads().len(), 1);
+}
+
+#[tokio::test]
+async fn the_layout_in_flight_outlives_a_changed_setting() {
+    let mut world = World::new().await;
+    world.put("film", 1, 40 * MIB);
+    let first = large(&world, "film", "one").await;
+    let range = RangeWork { range: PartRange { first: 1, last: 2 }, ..ranges(&first).remove(0) };
+    copy_parts(&world.clients, &world.context(), range).await.unwrap();
+
+    world.route.options.part_size = Some(12 * MIB);
+    let request = Request { route: Some(world.route.clone()), ..world.request(&["film"]) };
+    let Some(ItemState::CopyParts(resumed)) = planned(&world, &request, "two").await.work.pop() else { panic!() };
+    assert_eq!(resumed.object.layout, first.object.layout);
+    assert_eq!(resumed.ranges, [PartRange { first: 3, last: 5 }]);
+    copy_all(&world, &resumed).await;
+    complete(&world.clients, &world.context(), *resumed).await.unwrap();
+    world.assert_equal("film");
+    assert_eq!(sent_parts(&world), 5);
+}
+
+#[tokio::test]
+async fn rule_07_the_sources_layout_is_mirrored_and_both_etags_are_equal() {
+    let world = World::new().await;
+    let parts = [12, 12, 3].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
+    world.here.store().put_parts("from", "film", parts);
+    let large = large(&world, "film", "e").await;
+    assert_eq!((large.object.layout.part_size(), large.object.layout.count()), (12 * MIB, 3));
+    copy_all(&world, &large).await;
+    complete(&world.clients, &world.context(), large).await.unwrap();
+    let (here, there) = (world.here.store().object("from", "film"), world.there.store().object("to", "film"));
+    assert_eq!(here.unwrap().etag, there.unwrap().etag);
+    assert_eq!(world.record("film").await.unwrap().proof, Some(Proof::Etag));
+}
+
+#[tokio::test]
+async fn large_parts_are_streamed_and_still_proven() {
+    let world = World::new().await;
+    let parts = [24, 20].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
+    world.here.store().put_parts("from", "film", parts);
+    let large = large(&world, "film", "e").await;
+    assert_eq!(large.object.layout.part_size(), 24 * MIB);
+    let flip = Fault::FlipRequest { at: 5 * MIB };
+    world.there.faults().add(Rule::on("UploadPart").part(1).times(1).fails(flip));
+    world.here.faults().add(Rule::on("GetObject").nth(3).fails(Fault::CutBody { after: MIB }));
+    copy_all(&world, &large).await;
+    complete(&world.clients, &world.context(), large).await.unwrap();
+    world.assert_equal("film");
+    assert_eq!(world.there.faults().counts().get("flipRequest"), Some(&1));
+}
+
+#[tokio::test]
+async fn out_of_time_is_no_error_and_what_remains_is_returned() {
+    let world = World::new().await;
+    world.put("film", 1, 80 * MIB);
+    let large = large(&world, "film", "e").await;
+    let whole = RangeWork { range: PartRange { first: 1, last: 10 }, ..ranges(&large).remove(0) };
+    // No time at all: the first part is begun all the same, nothing after it.
+    let state = copy_parts(&world.clients, &world.context_for(Duration::ZERO), whole.clone()).await.unwrap();
+    let RangeState::CopyParts(next) = state else { panic!("{state:?}") };
+    assert_eq!((next.rounds, next.idle, next.tally.parts), (1, 0, 1));
+    assert_eq!(next.range, PartRange { first: 2, last: 10 });
+    let state = copy_parts(&world.clients, &world.context(), *next).await.unwrap();
+    let RangeState::Done(done) = state else { panic!("{state:?}") };
+    assert_eq!(done.tally.parts, 10);
+
+    for key in ["a", "b"] {
+        world.put(key, 1, 10);
+    }
+    let work = planned(&world, &world.request(&["a", "b"]), "e").await;
+    let state = copy_objects(&world.clients, &world.context_for(Duration::ZERO), batch(&work)).await.unwrap();
+    let ItemState::CopyObjects(next) = state else { panic!("{state:?}") };
+    assert!(matches!(&next.objects, BatchObjects::Inline(objects) if objects.len() == 2));
+    let error = copy_objects(&world.clients, &world.context_for(Duration::ZERO), next).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::TooSlow);
+}
+
+#[tokio::test]
+async fn rule_04_a_source_without_versions_that_changes_is_planned_once_more() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let mut large = large(&world, "film", "e").await;
+    copy_parts(&world.clients, &world.context(), ranges(&large).remove(0)).await.unwrap();
+    world.put("film", 2, 30 * MIB);
+    let state = complete(&world.clients, &world.context(), large.clone()).await.unwrap();
+    let ItemState::PlanAgain(again) = state else { panic!("{state:?}") };
+    assert!(world.there.store().open_uploads().is_empty(), "parts of the old version are worthless");
+    let PlanOutput::Item(item) =
+        plan(&world.clients, &world.context(), PlanInput::PlanAgain(*again)).await.unwrap()
+    else {
+        panic!()
+    };
+    let ItemState::CopyParts(next) = *item else { panic!("{item:?}") };
+    large = *next;
+    copy_all(&world, &large).await;
+    complete(&world.clients, &world.context(), large.clone()).await.unwrap();
+    world.assert_equal("film");
+
+    // A second change in the same execution is one too many.
+    world.put("film", 3, 30 * MIB);
+    let mut third = self::large(&world, "film", "f").await;
+    third.object.replans = 1;
+    world.put("film", 4, 30 * MIB);
+    let state = copy_parts(&world.clients, &world.context(), ranges(&third).remove(0)).await;
+    assert_eq!(state.unwrap_err().name, ErrorName::SourceChanged);
+    third.results = vec![serde_json::from_value(json!({"error": {"Error": "SourceChanged", "Cause": ""}})).unwrap()];
+    let state = complete(&world.clients, &world.context(), third).await.unwrap();
+    assert!(matches!(state, ItemState::Settle(_)), "{state:?}");
+}
+
+#[tokio::test]
+async fn rule_04_a_superseded_version_is_given_up() {
+    let world = World::new().await;
+    world.here.store().versioned_bucket("from");
+    world.put("film", 1, 20 * MIB);
+    let mut large = large(&world, "film", "e").await;
+    assert!(large.object.source.version_id.is_some());
+    world.put("film", 2, 20 * MIB);
+    let error = copy_parts(&world.clients, &world.context(), ranges(&large).remove(0)).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::SourceChanged);
+    large.results = vec![serde_json::from_value(json!({"error": {"Error": "SourceChanged", "Cause": "x"}})).unwrap()];
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    let ItemState::Done(done) = state else { panic!("{state:?}") };
+    assert_eq!(done.tally.skipped, 1);
+    assert_eq!(world.record("film").await.unwrap().skipped, Some(SkipReason::Superseded));
+    assert!(world.there.store().open_uploads().is_empty());
+    assert_eq!(world.there.store().get("to", "film"), None);
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_complete_is_no_second_object_and_no_failure() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let large = large(&world, "film", "e").await;
+    copy_all(&world, &large).await;
+    world.there.faults().add(Rule::on("CompleteMultipartUpload").times(1).fails(Fault::LoseReply));
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    let ItemState::Done(done) = state else { panic!("{state:?}") };
+    assert_eq!((done.tally.migrated, done.tally.failed), (1, 0));
+    world.assert_equal("film");
+}
+
+#[tokio::test]
+async fn an_upload_aborted_behind_our_back_is_begun_anew() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let large = large(&world, "film", "e").await;
+    let other = longhaul_testing::s3_client(&world.there);
+    let id = &large.object.upload_id;
+    other.abort_multipart_upload().bucket("to").key("film").upload_id(id).send().await.unwrap();
+    let error = copy_parts(&world.clients, &world.context(), ranges(&large).remove(0)).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::UploadGone);
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    let ItemState::PlanAgain(again) = state else { panic!("{state:?}") };
+    assert_eq!(again.replans, 1);
+}
+
+#[tokio::test]
+async fn rule_08_a_corrupted_body_is_refused_and_sent_again() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    world.put("note", 2, 5_000);
+    world.there.faults().add(Rule::on("UploadPart").part(2).times(1).fails(Fault::FlipRequest { at: 77 }));
+    world.there.faults().add(Rule::on("PutObject").times(1).fails(Fault::FlipRequest { at: 77 }));
+    world.here.faults().add(Rule::on("GetObject").key("note").nth(2).fails(Fault::FlipResponse { at: 9 }));
+    let work = planned(&world, &world.request(&["film", "note"]), "e").await;
+    for item in work.work {
+        match item {
+            ItemState::CopyParts(large) => {
+                copy_all(&world, &large).await;
+                complete(&world.clients, &world.context(), *large).await.unwrap();
+            }
+            ItemState::CopyObjects(batch) => {
+                let state = copy_objects(&world.clients, &world.context(), batch).await.unwrap();
+                assert!(matches!(state, ItemState::Done(_)), "{state:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    world.assert_equal("film");
+    world.assert_equal("note");
+    assert_eq!(world.there.faults().total() + world.here.faults().total(), 3);
+}
+
+#[tokio::test]
+async fn rule_09_a_wrong_part_is_found_before_the_object_is_visible() {
+    let world = World::new().await;
+    let parts = [12, 12].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
+    world.here.store().put_parts("from", "film", parts);
+    let large = large(&world, "film", "e").await;
+    copy_all(&world, &large).await;
+    assert!(world.there.store().corrupt_part(&large.object.upload_id, 2, 100));
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    let ItemState::PlanAgain(again) = state else { panic!("{state:?}") };
+    assert_eq!(again.replans, 1);
+    assert_eq!(world.there.store().get("to", "film"), None);
+    assert!(world.there.store().open_uploads().is_empty());
+}
+
+#[tokio::test]
+async fn rule_03_a_refused_condition_repeats_both_looks() {
+    let world = World::new().await;
+    world.put("note", 1, 5_000);
+    // Somebody writes just before our first PUT, and the source changes at the same moment.
+    let newer = World::bytes(2, 6_000);
+    let here = world.here.clone();
+    world.there.faults().before(Rule::on("PutObject").times(1), move |store, _| {
+        store.put("to", "note", "somebody else's");
+        here.store().put("from", "note", newer.clone());
+    });
+    let work = planned(&world, &world.request(&["note"]), "e").await;
+    let state = copy_objects(&world.clients, &world.context(), batch(&work)).await.unwrap();
+    let ItemState::Done(done) = state else { panic!("{state:?}") };
+    assert_eq!(done.tally.migrated, 1);
+    world.assert_equal("note");
+    assert_eq!(world.there.store().get("to", "note").unwrap().len(), 6_000);
+}
+
+#[tokio::test]
+async fn rule_05_never_means_never() {
+    let mut world = World::new().await;
+    world.route.options.overwrite = longhaul_core::config::Overwrite::Never;
+    for (key, size) in [("note", 5_000), ("film", 20 * MIB)] {
+        world.put(key, 1, size);
+        world.there.store().put("to", key, "theirs");
+    }
+    let request = Request { route: Some(world.route.clone()), ..world.request(&["note", "film"]) };
+    let work = planned(&world, &request, "e").await;
+    assert_eq!(work.tally.skipped, 1, "no terabyte is sent to be refused");
+    let state = copy_objects(&world.clients, &world.context(), batch(&work)).await.unwrap();
+    let ItemState::Done(done) = state else { panic!("{state:?}") };
+    assert_eq!(done.tally.skipped, 1);
+    for key in ["note", "film"] {
+        assert_eq!(world.there.store().get("to", key).unwrap(), "theirs");
+        assert_eq!(world.record(key).await.unwrap().skipped, Some(SkipReason::Exists));
+    }
+    assert_eq!(sent_parts(&world), 0);
+}
+
+#[tokio::test]
+async fn rule_06_a_kms_etag_is_no_md5() {
+    use longhaul_testing::{BucketSettings, Encryption};
+    let world = World::new().await;
+    let kms = BucketSettings { encryption: Encryption::Kms, ..BucketSettings::default() };
+    world.here.store().set_bucket("from", kms.clone());
+    world.there.store().set_bucket("to", kms);
+    world.put("note", 1, 5_000);
+    world.put("film", 2, 20 * MIB);
+    let work = planned(&world, &world.request(&["film", "note"]), "e").await;
+    for item in work.work {
+        match item {
+            ItemState::CopyParts(large) => {
+                copy_all(&world, &large).await;
+                complete(&world.clients, &world.context(), *large).await.unwrap();
+            }
+            ItemState::CopyObjects(batch) => {
+                copy_objects(&world.clients, &world.context(), batch).await.unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for key in ["film", "note"] {
+        world.assert_equal(key);
+        assert_eq!(world.record(key).await.unwrap().status, Status::Migrated);
+        assert_ne!(world.record(key).await.unwrap().proof, Some(Proof::Etag));
+    }
+}
+
+#[tokio::test]
+async fn intake_starts_each_batch_once_and_reports_only_what_must_come_again() {
+    let world = World::new().await;
+    let event = |key: &str| {
+        json!({"Records": [{"eventVersion": "2.1", "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "from"}, "object": {"key": key, "size": 1}}}]})
+        .to_string()
+    };
+    let messages = || {
+        vec![
+            QueueMessage { id: "1".into(), body: event("a") },
+            QueueMessage { id: "2".into(), body: "{".into() },
+            QueueMessage { id: "3".into(), body: json!({"Event": "s3:TestEvent"}).to_string() },
+            QueueMessage { id: "4".into(), body: json!({"objects": [{"bucket": "from", "key": "b"}]}).to_string() },
+        ]
+    };
+    for _ in 0..2 {
+        let report = intake(&world.clients, &world.context(), messages()).await.unwrap();
+        assert_eq!((report.executions, report.unreadable, report.ignored, report.again.len()), (2, 1, 1, 0));
+    }
+    let names: Vec<String> = world.sent.started.lock().unwrap().keys().cloned().collect();
+    assert_eq!(names.len(), 2, "the same names again");
+    assert!(world.sent.unreadable.lock().unwrap()[0].1.contains("no JSON"));
+
+    world.sent.refused.lock().unwrap().push(names[0].clone());
+    let report = intake(&world.clients, &world.context(), messages()).await.unwrap();
+    assert_eq!(report.again.len(), 1, "only the message of the execution that did not start");
+}
+
+#[tokio::test]
+async fn rule_11_an_execution_that_ended_badly_is_settled() {
+    let world = World::new().await;
+    world.put("done", 1, 10);
+    world.put("film", 2, 20 * MIB);
+    world.put("later", 3, 10);
+    let request = world.request(&["done", "film", "later"]);
+    let arn = "arn:aws:states:us-east-1:1:execution:m:e";
+    let work = planned(&world, &request, arn).await;
+    let ItemState::CopyObjects(mut batch) = work.work.last().unwrap().clone() else { panic!() };
+    if let BatchObjects::Inline(objects) = &mut batch.objects {
+        objects.retain(|object| object.key == "done");
+    }
+    copy_objects(&world.clients, &world.context(), batch).await.unwrap();
+
+    let event = json!({"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": {
+        "executionArn": arn, "status": "ABORTED", "startDate": 1,
+        "input": serde_json::to_string(&request).unwrap()}});
+    for _ in 0..2 {
+        settle_event(&world.clients, &world.context(), event.clone()).await.unwrap();
+    }
+    let failed = world.sent.failed.lock().unwrap().clone();
+    assert_eq!(failed.len(), 2, "each object without an outcome, once");
+    for message in &failed {
+        let again = Request::from_value(&serde_json::from_str(message).unwrap()).unwrap();
+        assert_eq!(again.failure.unwrap().name, "ExecutionABORTED");
+    }
+    let record = world.record("film").await.unwrap();
+    assert_eq!(record.status, Status::Failed);
+    assert!(record.upload.is_some(), "what was copied can be resumed");
+    assert!(matches!(
+        world.record("done").await.unwrap().outcome_of(arn),
+        Some(Outcome::Migrated { .. })
+    ));
+}

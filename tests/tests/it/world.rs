@@ -1,0 +1,161 @@
+//! Two endpoints as two accounts, and everything a step needs between them.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials as Keyring, SharedCredentialsProvider};
+use longhaul_aws::clients::{Clients, Io, Sides};
+use longhaul_aws::context::{Clock, Context};
+use longhaul_aws::credentials::Secrets;
+use longhaul_aws::engine::Engine;
+use longhaul_aws::error::StepError;
+use longhaul_aws::ledger::{EmbeddedLedger, Ledger};
+use longhaul_aws::outbox::Outbox;
+use longhaul_aws::outcomes::ledger_key;
+use longhaul_aws::routes::Routes;
+use longhaul_aws::work::MemoryWork;
+use longhaul_core::config::{Config, Options, Route, Side};
+use longhaul_core::job::JobRecord;
+use longhaul_core::request::{ObjectRef, Request};
+use longhaul_testing::{Keys, Served, Store, TestS3, serve};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub const MIB: u64 = 1024 * 1024;
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Remembers what was sent.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub failed: Mutex<Vec<String>>,
+    pub unreadable: Mutex<Vec<(String, String)>>,
+    pub started: Mutex<BTreeMap<String, Request>>,
+    /// Starts of these executions are refused.
+    pub refused: Mutex<Vec<String>>,
+}
+
+#[async_trait::async_trait]
+impl Outbox for Sent {
+    async fn start(&self, name: &str, request: &Request) -> Result<(), StepError> {
+        if self.refused.lock().unwrap().iter().any(|refused| refused == name) {
+            return Err(StepError::new(longhaul_core::error::ErrorName::Throttled, "no room"));
+        }
+        self.started.lock().unwrap().entry(name.to_owned()).or_insert_with(|| request.clone());
+        Ok(())
+    }
+
+    async fn send_failed(&self, body: &str) -> Result<(), StepError> {
+        self.failed.lock().unwrap().push(body.to_owned());
+        Ok(())
+    }
+
+    async fn send_unreadable(&self, body: &str, reason: &str) -> Result<(), StepError> {
+        self.unreadable.lock().unwrap().push((body.to_owned(), reason.to_owned()));
+        Ok(())
+    }
+
+    async fn input_of(&self, execution: &str) -> Result<String, StepError> {
+        Err(StepError::rejected(format!("{execution} is not known")))
+    }
+}
+
+pub struct World {
+    pub here: TestS3,
+    pub there: TestS3,
+    pub clients: Arc<Clients>,
+    pub sent: Arc<Sent>,
+    pub route: Route,
+    _served: [Served; 2],
+}
+
+impl World {
+    /// Buckets `from` here and `to` there.
+    pub async fn new() -> Self {
+        Self::with(Keys::default()).await
+    }
+
+    /// The destination admits only these keys.
+    pub async fn with(keys: Keys) -> Self {
+        let here = TestS3::default();
+        let there = TestS3::new(Store::default(), keys);
+        here.store().bucket("from");
+        there.store().bucket("to");
+        let (source, served_here) = serve(&here, ANY_PORT).await.unwrap();
+        let (destination, served_there) = serve(&there, ANY_PORT).await.unwrap();
+        let side = |bucket: &str, address: SocketAddr| Side {
+            bucket: bucket.into(),
+            region: Some("us-east-1".into()),
+            endpoint: Some(format!("http://{address}")),
+            path_style: true,
+            ..Side::default()
+        };
+        let route = Route {
+            name: "test".into(),
+            source: side("from", source),
+            destination: side("to", destination),
+            options: Options::default(),
+        };
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Keyring::new("test", "test", None, None, "test")))
+            .build();
+        let sent = Arc::new(Sent::default());
+        let clients = Arc::new(Clients {
+            sides: Arc::new(Sides::new(Io::system(), shared, Secrets::none())),
+            ledger: Arc::new(EmbeddedLedger::in_memory().unwrap()),
+            outbox: sent.clone(),
+            work: Arc::new(MemoryWork::default()),
+            routes: Arc::new(Routes::fixed(Config { routes: vec![route.clone()] })),
+            engine: Arc::new(Engine::new(16, 256 * MIB)),
+        });
+        Self { here, there, clients, sent, route, _served: [served_here, served_there] }
+    }
+
+    pub fn context(&self) -> Context {
+        self.context_for(Duration::from_secs(300))
+    }
+
+    pub fn context_for(&self, time: Duration) -> Context {
+        Context::new(Clock::system(), time, 1, 7)
+    }
+
+    /// An object of the source as an event offers it.
+    pub fn offer(&self, key: &str) -> ObjectRef {
+        let size = self.here.store().object("from", key).map(|object| object.body.len());
+        ObjectRef { bucket: "from".into(), key: key.into(), size, ..ObjectRef::default() }
+    }
+
+    pub fn request(&self, keys: &[&str]) -> Request {
+        Request { objects: keys.iter().map(|key| self.offer(key)).collect(), ..Request::default() }
+    }
+
+    pub async fn record(&self, key: &str) -> Option<JobRecord> {
+        self.clients.ledger.get(&ledger_key(&self.route, key).unwrap()).await.unwrap()
+    }
+
+    /// Fails unless both sides hold the same bytes.
+    pub fn assert_equal(&self, key: &str) {
+        let (here, there) = (self.here.store().get("from", key), self.there.store().get("to", key));
+        assert!(here.is_some(), "nothing at the source under {key:?}");
+        assert!(here == there, "{key:?} differs, or is missing");
+    }
+
+    /// Bytes that differ from key to key.
+    pub fn bytes(seed: u64, size: u64) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut bytes = Vec::with_capacity(size as usize + 8);
+        while (bytes.len() as u64) < size {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend(state.to_le_bytes());
+        }
+        bytes.truncate(size as usize);
+        bytes
+    }
+
+    pub fn put(&self, key: &str, seed: u64, size: u64) {
+        self.here.store().put("from", key, Self::bytes(seed, size));
+    }
+}
