@@ -1,6 +1,5 @@
 //! Runs `migrate` in this process: the same state machine, the same steps, no service in between.
 
-use futures::FutureExt as _;
 use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use longhaul_aws::clients::{Clients, Sides};
 use longhaul_aws::context::{Clock, Context};
@@ -325,11 +324,11 @@ impl Functions {
     async fn step<I, O, F>(
         &self,
         input: Value,
-        step: impl Fn(Arc<Clients>, Arc<Context>, I) -> F + Send + 'static,
+        step: impl Fn(Arc<Clients>, Arc<Context>, I) -> F + Send + Sync + 'static,
     ) -> Result<Value, TaskError>
     where
-        I: DeserializeOwned + Clone + Send + 'static,
-        O: Serialize,
+        I: DeserializeOwned + Clone + Send + Sync + 'static,
+        O: Serialize + Send,
         F: Future<Output = Result<O, StepError>> + Send + 'static,
     {
         let input: I = serde_json::from_value(input)
@@ -345,7 +344,7 @@ impl Functions {
             let output = result.map_err(|error| failure(&error))?;
             serde_json::to_value(output).map_err(|error| failure(&StepError::bug(error.to_string())))
         };
-        let mut task = AbortOnDrop(tokio::spawn(called.boxed()));
+        let mut task = AbortOnDrop(tokio::spawn(called));
         match (&mut task.0).await {
             Ok(answer) => answer,
             Err(error) => {

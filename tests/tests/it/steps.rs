@@ -79,7 +79,7 @@ async fn every_step_of_a_large_object_may_run_twice() {
     assert_eq!(world.there.log().count("CompleteMultipartUpload"), 1);
     world.assert_equal("film");
     let record = world.record("film").await.unwrap();
-    assert_eq!((record.status, record.proof, record.upload), (Status::Migrated, Some(Proof::Parts), None));
+    assert_eq!((record.status, record.proof, record.upload), (Status::Migrated, Some(Proof::Checksum), None));
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn an_upload_that_the_ledger_does_not_know_is_left_alone() {
     let world = World::new().await;
     world.put("film", 1, 20 * MIB);
     let foreign = longhaul_testing::s3_client(&world.there);
-    foreign.create_multipart_upload().bucket("to").key("film").send().await.unwrap();
+    foreign.create_multipart_upload().bucket("arrivals").key("film").send().await.unwrap();
     let large = large(&world, "film", "e").await;
     assert_eq!(world.there.store().open_uploads().len(), 2);
     copy_all(&world, &large).await;
@@ -162,21 +162,21 @@ async fn the_layout_in_flight_outlives_a_changed_setting() {
 async fn rule_07_the_sources_layout_is_mirrored_and_both_etags_are_equal() {
     let world = World::new().await;
     let parts = [12, 12, 3].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
-    world.here.store().put_parts("from", "film", parts);
+    world.here.store().put_parts("departures", "film", parts);
     let large = large(&world, "film", "e").await;
     assert_eq!((large.object.layout.part_size(), large.object.layout.count()), (12 * MIB, 3));
     copy_all(&world, &large).await;
     complete(&world.clients, &world.context(), large).await.unwrap();
-    let (here, there) = (world.here.store().object("from", "film"), world.there.store().object("to", "film"));
+    let (here, there) = (world.here.store().object("departures", "film"), world.there.store().object("arrivals", "film"));
     assert_eq!(here.unwrap().etag, there.unwrap().etag);
-    assert_eq!(world.record("film").await.unwrap().proof, Some(Proof::Etag));
+    assert_eq!(world.record("film").await.unwrap().proof, Some(Proof::Checksum));
 }
 
 #[tokio::test]
 async fn large_parts_are_streamed_and_still_proven() {
     let world = World::new().await;
     let parts = [24, 20].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
-    world.here.store().put_parts("from", "film", parts);
+    world.here.store().put_parts("departures", "film", parts);
     let large = large(&world, "film", "e").await;
     assert_eq!(large.object.layout.part_size(), 24 * MIB);
     let flip = Fault::FlipRequest { at: 5 * MIB };
@@ -250,7 +250,7 @@ async fn rule_04_a_source_without_versions_that_changes_is_planned_once_more() {
 #[tokio::test]
 async fn rule_04_a_superseded_version_is_given_up() {
     let world = World::new().await;
-    world.here.store().versioned_bucket("from");
+    world.here.store().versioned_bucket("departures");
     world.put("film", 1, 20 * MIB);
     let mut large = large(&world, "film", "e").await;
     assert!(large.object.source.version_id.is_some());
@@ -263,7 +263,7 @@ async fn rule_04_a_superseded_version_is_given_up() {
     assert_eq!(done.tally.skipped, 1);
     assert_eq!(world.record("film").await.unwrap().skipped, Some(SkipReason::Superseded));
     assert!(world.there.store().open_uploads().is_empty());
-    assert_eq!(world.there.store().get("to", "film"), None);
+    assert_eq!(world.there.store().get("arrivals", "film"), None);
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn an_upload_aborted_behind_our_back_is_begun_anew() {
     let large = large(&world, "film", "e").await;
     let other = longhaul_testing::s3_client(&world.there);
     let id = &large.object.upload_id;
-    other.abort_multipart_upload().bucket("to").key("film").upload_id(id).send().await.unwrap();
+    other.abort_multipart_upload().bucket("arrivals").key("film").upload_id(id).send().await.unwrap();
     let error = copy_parts(&world.clients, &world.context(), ranges(&large).remove(0)).await.unwrap_err();
     assert_eq!(error.name, ErrorName::UploadGone);
     let state = complete(&world.clients, &world.context(), large).await.unwrap();
@@ -325,14 +325,14 @@ async fn rule_08_a_corrupted_body_is_refused_and_sent_again() {
 async fn rule_09_a_wrong_part_is_found_before_the_object_is_visible() {
     let world = World::new().await;
     let parts = [12, 12].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
-    world.here.store().put_parts("from", "film", parts);
+    world.here.store().put_parts("departures", "film", parts);
     let large = large(&world, "film", "e").await;
     copy_all(&world, &large).await;
     assert!(world.there.store().corrupt_part(&large.object.upload_id, 2, 100));
     let state = complete(&world.clients, &world.context(), large).await.unwrap();
     let ItemState::PlanAgain(again) = state else { panic!("{state:?}") };
     assert_eq!(again.replans, 1);
-    assert_eq!(world.there.store().get("to", "film"), None);
+    assert_eq!(world.there.store().get("arrivals", "film"), None);
     assert!(world.there.store().open_uploads().is_empty());
 }
 
@@ -344,15 +344,15 @@ async fn rule_03_a_refused_condition_repeats_both_looks() {
     let newer = World::bytes(2, 6_000);
     let here = world.here.clone();
     world.there.faults().before(Rule::on("PutObject").times(1), move |store, _| {
-        store.put("to", "note", "somebody else's");
-        here.store().put("from", "note", newer.clone());
+        store.put("arrivals", "note", "somebody else's");
+        here.store().put("departures", "note", newer.clone());
     });
     let work = planned(&world, &world.request(&["note"]), "e").await;
     let state = copy_objects(&world.clients, &world.context(), batch(&work)).await.unwrap();
     let ItemState::Done(done) = state else { panic!("{state:?}") };
     assert_eq!(done.tally.migrated, 1);
     world.assert_equal("note");
-    assert_eq!(world.there.store().get("to", "note").unwrap().len(), 6_000);
+    assert_eq!(world.there.store().get("arrivals", "note").unwrap().len(), 6_000);
 }
 
 #[tokio::test]
@@ -361,7 +361,7 @@ async fn rule_05_never_means_never() {
     world.route.options.overwrite = longhaul_core::config::Overwrite::Never;
     for (key, size) in [("note", 5_000), ("film", 20 * MIB)] {
         world.put(key, 1, size);
-        world.there.store().put("to", key, "theirs");
+        world.there.store().put("arrivals", key, "theirs");
     }
     let request = Request { route: Some(world.route.clone()), ..world.request(&["note", "film"]) };
     let work = planned(&world, &request, "e").await;
@@ -370,7 +370,7 @@ async fn rule_05_never_means_never() {
     let ItemState::Done(done) = state else { panic!("{state:?}") };
     assert_eq!(done.tally.skipped, 1);
     for key in ["note", "film"] {
-        assert_eq!(world.there.store().get("to", key).unwrap(), "theirs");
+        assert_eq!(world.there.store().get("arrivals", key).unwrap(), "theirs");
         assert_eq!(world.record(key).await.unwrap().skipped, Some(SkipReason::Exists));
     }
     assert_eq!(sent_parts(&world), 0);
@@ -381,8 +381,8 @@ async fn rule_06_a_kms_etag_is_no_md5() {
     use longhaul_testing::{BucketSettings, Encryption};
     let world = World::new().await;
     let kms = BucketSettings { encryption: Encryption::Kms, ..BucketSettings::default() };
-    world.here.store().set_bucket("from", kms.clone());
-    world.there.store().set_bucket("to", kms);
+    world.here.store().set_bucket("departures", kms.clone());
+    world.there.store().set_bucket("arrivals", kms);
     world.put("note", 1, 5_000);
     world.put("film", 2, 20 * MIB);
     let work = planned(&world, &world.request(&["film", "note"]), "e").await;
@@ -410,7 +410,7 @@ async fn intake_starts_each_batch_once_and_reports_only_what_must_come_again() {
     let world = World::new().await;
     let event = |key: &str| {
         json!({"Records": [{"eventVersion": "2.1", "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": "from"}, "object": {"key": key, "size": 1}}}]})
+            "s3": {"bucket": {"name": "departures"}, "object": {"key": key, "size": 1}}}]})
         .to_string()
     };
     let messages = || {
@@ -418,7 +418,7 @@ async fn intake_starts_each_batch_once_and_reports_only_what_must_come_again() {
             QueueMessage { id: "1".into(), body: event("a") },
             QueueMessage { id: "2".into(), body: "{".into() },
             QueueMessage { id: "3".into(), body: json!({"Event": "s3:TestEvent"}).to_string() },
-            QueueMessage { id: "4".into(), body: json!({"objects": [{"bucket": "from", "key": "b"}]}).to_string() },
+            QueueMessage { id: "4".into(), body: json!({"objects": [{"bucket": "departures", "key": "b"}]}).to_string() },
         ]
     };
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::credentials::Secrets;
 use longhaul_aws::engine::Engine;
 use longhaul_aws::error::StepError;
-use longhaul_aws::ledger::{EmbeddedLedger, Ledger};
+use longhaul_aws::ledger::EmbeddedLedger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::outcomes::ledger_key;
 use longhaul_aws::routes::Routes;
@@ -21,17 +21,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub const MIB: u64 = 1024 * 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Remembers what was sent.
 #[derive(Debug, Default)]
-pub struct Sent {
-    pub failed: Mutex<Vec<String>>,
-    pub unreadable: Mutex<Vec<(String, String)>>,
-    pub started: Mutex<BTreeMap<String, Request>>,
+pub(crate) struct Sent {
+    pub(crate) failed: Mutex<Vec<String>>,
+    pub(crate) unreadable: Mutex<Vec<(String, String)>>,
+    pub(crate) started: Mutex<BTreeMap<String, Request>>,
     /// Starts of these executions are refused.
-    pub refused: Mutex<Vec<String>>,
+    pub(crate) refused: Mutex<Vec<String>>,
 }
 
 #[async_trait::async_trait]
@@ -59,27 +59,27 @@ impl Outbox for Sent {
     }
 }
 
-pub struct World {
-    pub here: TestS3,
-    pub there: TestS3,
-    pub clients: Arc<Clients>,
-    pub sent: Arc<Sent>,
-    pub route: Route,
+pub(crate) struct World {
+    pub(crate) here: TestS3,
+    pub(crate) there: TestS3,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) sent: Arc<Sent>,
+    pub(crate) route: Route,
     _served: [Served; 2],
 }
 
 impl World {
     /// Buckets `from` here and `to` there.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Keys::default()).await
     }
 
     /// The destination admits only these keys.
-    pub async fn with(keys: Keys) -> Self {
+    pub(crate) async fn with(keys: Keys) -> Self {
         let here = TestS3::default();
         let there = TestS3::new(Store::default(), keys);
-        here.store().bucket("from");
-        there.store().bucket("to");
+        here.store().bucket("departures");
+        there.store().bucket("arrivals");
         let (source, served_here) = serve(&here, ANY_PORT).await.unwrap();
         let (destination, served_there) = serve(&there, ANY_PORT).await.unwrap();
         let side = |bucket: &str, address: SocketAddr| Side {
@@ -91,8 +91,8 @@ impl World {
         };
         let route = Route {
             name: "test".into(),
-            source: side("from", source),
-            destination: side("to", destination),
+            source: side("departures", source),
+            destination: side("arrivals", destination),
             options: Options::default(),
         };
         let shared = SdkConfig::builder()
@@ -112,37 +112,37 @@ impl World {
         Self { here, there, clients, sent, route, _served: [served_here, served_there] }
     }
 
-    pub fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         self.context_for(Duration::from_secs(300))
     }
 
-    pub fn context_for(&self, time: Duration) -> Context {
+    pub(crate) fn context_for(&self, time: Duration) -> Context {
         Context::new(Clock::system(), time, 1, 7)
     }
 
     /// An object of the source as an event offers it.
-    pub fn offer(&self, key: &str) -> ObjectRef {
-        let size = self.here.store().object("from", key).map(|object| object.body.len());
-        ObjectRef { bucket: "from".into(), key: key.into(), size, ..ObjectRef::default() }
+    pub(crate) fn offer(&self, key: &str) -> ObjectRef {
+        let size = self.here.store().object("departures", key).map(|object| object.body.len());
+        ObjectRef { bucket: "departures".into(), key: key.into(), size, ..ObjectRef::default() }
     }
 
-    pub fn request(&self, keys: &[&str]) -> Request {
+    pub(crate) fn request(&self, keys: &[&str]) -> Request {
         Request { objects: keys.iter().map(|key| self.offer(key)).collect(), ..Request::default() }
     }
 
-    pub async fn record(&self, key: &str) -> Option<JobRecord> {
+    pub(crate) async fn record(&self, key: &str) -> Option<JobRecord> {
         self.clients.ledger.get(&ledger_key(&self.route, key).unwrap()).await.unwrap()
     }
 
     /// Fails unless both sides hold the same bytes.
-    pub fn assert_equal(&self, key: &str) {
-        let (here, there) = (self.here.store().get("from", key), self.there.store().get("to", key));
+    pub(crate) fn assert_equal(&self, key: &str) {
+        let (here, there) = (self.here.store().get("departures", key), self.there.store().get("arrivals", key));
         assert!(here.is_some(), "nothing at the source under {key:?}");
         assert!(here == there, "{key:?} differs, or is missing");
     }
 
     /// Bytes that differ from key to key.
-    pub fn bytes(seed: u64, size: u64) -> Vec<u8> {
+    pub(crate) fn bytes(seed: u64, size: u64) -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut bytes = Vec::with_capacity(size as usize + 8);
         while (bytes.len() as u64) < size {
@@ -155,7 +155,7 @@ impl World {
         bytes
     }
 
-    pub fn put(&self, key: &str, seed: u64, size: u64) {
-        self.here.store().put("from", key, Self::bytes(seed, size));
+    pub(crate) fn put(&self, key: &str, seed: u64, size: u64) {
+        self.here.store().put("departures", key, Self::bytes(seed, size));
     }
 }

@@ -58,6 +58,8 @@ pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) ->
             }
         })
         .buffer_unordered(clients.engine.in_flight())
+        // Boxed, so that the step may run on any thread.
+        .boxed()
         .collect()
         .await;
     ended.sort_by_key(|(index, _)| *index);

@@ -114,6 +114,7 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
             }
         })
         .buffered(LARGE_AT_ONCE)
+        .boxed()
         .collect()
         .await;
     for (routed, planned) in planned {
@@ -185,6 +186,8 @@ async fn measure(
             }
         })
         .buffered(LOOKS_AT_ONCE)
+        // Boxed, so that the step may run on any thread.
+        .boxed()
         .collect()
         .await;
     let mut tally = Tally::default();

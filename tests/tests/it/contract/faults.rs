@@ -77,11 +77,13 @@ fn every_state_needs_its_comment() {
 #[test]
 fn every_edge_leads_to_a_state() {
     let all = machine();
-    let nexts = all.states().into_iter().filter(|placed| placed.state.next().is_some());
-    assert_found(nexts.map(|placed| {
-        let next = format!("\"Next\": \"{}s\"", placed.state.next().unwrap());
-        fault("Next misspelt", placed.state.name(), |block| with_field(block, "Next", &next))
-    }));
+    for placed in all.states() {
+        for (place, next) in placed.state.edges() {
+            let (right, wrong) = (format!("\"Next\": \"{next}\""), format!("\"Next\": \"{next}s\""));
+            let what = format!("{place} misspelt");
+            assert_found([fault(what, placed.state.name(), |block| replaced(block, &right, &wrong))]);
+        }
+    }
 }
 
 #[test]
@@ -155,9 +157,6 @@ fn every_tag_has_its_rule() {
                     let at = block.find(&tag).unwrap();
                     [&block[..at], &replaced(&block[at..], &next, "\"Next\": \"RouteItem\"")].concat()
                 }),
-                fault(format!("wrong variable for {tag}"), state.name(), |block| {
-                    replaced(block, "\"Variable\": \"$.", "\"Variable\": \"$.x")
-                }),
             ]);
         }
     }
@@ -178,6 +177,9 @@ fn no_rule_is_without_its_tag() {
         let default = format!(r#""Default": "{next}", "Choices":"#);
         assert_found([
             fault("an extra rule", state.name(), |block| appended(block, "Choices", &rule)),
+            fault("another variable", state.name(), |block| {
+                replaced(block, "\"Variable\": \"$.", "\"Variable\": \"$.x")
+            }),
             fault("a Default", state.name(), |block| replaced(block, "\"Choices\":", &default)),
         ]);
     }
@@ -219,6 +221,18 @@ fn what_runs_wrong_is_found() {
         ]
         .map(Fault::laid_out),
     );
+}
+
+/// An error that a detour turns into the end of the item: every scenario goes well, and still an object is lost.
+#[test]
+fn a_failure_that_is_forgiven_is_found() {
+    let catch = r#""Catch": [
+        {"ErrorEquals": ["SourceGone"], "Next": "Forgiven"},
+        {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Settle"}]"#;
+    let state = r#""Forgiven": {"Comment": "As if it were done.", "Type": "Pass", "Result": {"next": "done"}, "Next": "ItemDone"}"#;
+    let mut forgiven = fault("forgiven", "Complete", |block| with_field(block, "Catch", catch));
+    forgiven.documents.asl = with_state(&forgiven.documents.asl, "ItemDone", state);
+    assert_found([forgiven.laid_out()]);
 }
 
 impl Fault {

@@ -29,7 +29,7 @@ fn small() -> Vec<Scenario> {
         calls,
         fails,
     };
-    let rest = Answer::Item(ItemState::CopyObjects(batch(&["b"])));
+    let rest = Answer::Item(Box::new(ItemState::CopyObjects(batch(&["b"]))));
     vec![
         given("a batch is copied", vec![], "Plan CopyObjects Record", None),
         given(
@@ -78,10 +78,10 @@ fn large_ones() -> Vec<Scenario> {
     };
     let two_ranges = || ItemState::CopyParts(large(&[(1, 3), (4, 5)]).into());
     let held = || ItemState::Complete(large(&[]).into());
-    let missing = || Answer::Item(ItemState::CopyParts(large(&[(4, 5)]).into()));
+    let missing = || Answer::Item(Box::new(ItemState::CopyParts(large(&[(4, 5)]).into())));
     let rest_of_range = Answer::Range(RangeState::CopyParts(range_work(2, 3).into()));
-    let change = Answer::Item(ItemState::PlanAgain(again().into()));
-    let already_there = Answer::Item(ItemState::Done(Done::default()));
+    let change = Answer::Item(Box::new(ItemState::PlanAgain(again().into())));
+    let already_there = Answer::Item(Box::new(ItemState::Done(Done::default())));
     vec![
         given(
             "a range needs two invocations",

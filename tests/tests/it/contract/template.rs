@@ -14,7 +14,7 @@ struct Function<'t> {
     /// Its logical id.
     id: &'t str,
     binary: &'t str,
-    timeout_seconds: u64,
+    timeout_seconds: Option<u64>,
     variables: BTreeSet<&'t str>,
 }
 
@@ -49,7 +49,7 @@ fn functions(template: &Yaml) -> Vec<Function<'_>> {
         .map(|(id, resource)| Function {
             id,
             binary: resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap_or_default(),
-            timeout_seconds: resource["Properties"]["Timeout"].as_u64().unwrap_or(u64::MAX),
+            timeout_seconds: resource["Properties"]["Timeout"].as_u64(),
             variables: longhaul_keys(&resource["Properties"]["Environment"]["Variables"]),
         })
         .collect()
@@ -155,17 +155,19 @@ fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>]) -> Vec<Strin
     violations
 }
 
-/// A Task waits longer than its function may run.
+/// Every function has a timeout, and a Task waits longer than its function may run.
 fn timeouts(states: &[RawState<'_>], functions: &[Function<'_>]) -> Vec<String> {
     let mut violations = Vec::new();
-    for state in states {
-        let function = state.substitution().and_then(|name| name.strip_suffix("FunctionArn"));
-        let Some(function) = functions.iter().find(|known| Some(known.id) == function) else { continue };
-        let least = function.timeout_seconds.saturating_add(MARGIN_SECONDS);
-        if state.fields["TimeoutSeconds"].as_u64().is_none_or(|seconds| seconds < least) {
-            violations
-                .push(format!("{}: its timeout is under {least} s, its function's and {MARGIN_SECONDS}", state.path));
-        }
+    for Function { id, timeout_seconds, .. } in functions {
+        let Some(seconds) = timeout_seconds else {
+            violations.push(format!("{id}: no Timeout in the template"));
+            continue;
+        };
+        let least = seconds + MARGIN_SECONDS;
+        let calls = |state: &&RawState<'_>| state.substitution() == Some(&format!("{id}FunctionArn"));
+        let hasty = |state: &&RawState<'_>| state.fields["TimeoutSeconds"].as_u64().is_none_or(|waits| waits < least);
+        let states = states.iter().filter(calls).filter(hasty);
+        violations.extend(states.map(|state| format!("{}: waits less than {least} s for {id}", state.path)));
     }
     violations
 }

@@ -21,7 +21,7 @@ const STATE_MACHINE: &str = "arn:of:the:machine";
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// An item's state.
-    Item(ItemState),
+    Item(Box<ItemState>),
     /// A range's state.
     Range(RangeState),
     /// A tag that nothing routes.
@@ -180,7 +180,7 @@ impl Functions<'_> {
             }
             Input::Batch => json(ItemState::Done(done(Tally { migrated: 1, ..Tally::default() }))),
             Input::Range => json(RangeState::Done(RangeResult::default())),
-            Input::Large(large) => json(complete(large)),
+            Input::Large(large) => json(complete(*large)),
             Input::Settle(SettleInput::Settle(_)) => {
                 let failed = done(Tally { failed: 1, ..Tally::default() });
                 json(SettleOutput::Item(Box::new(ItemState::Done(failed))))
@@ -241,7 +241,7 @@ enum Input {
     Plan(PlanInput),
     Batch,
     Range,
-    Large(Large),
+    Large(Box<Large>),
     Settle(SettleInput),
     Successor,
 }
@@ -252,7 +252,7 @@ impl Input {
             "PlanFunctionArn" => typed(input).map(Self::Plan),
             "CopyObjectsFunctionArn" => typed::<Batch>(input).map(|_| Self::Batch),
             "CopyPartsFunctionArn" => typed::<RangeWork>(input).map(|_| Self::Range),
-            "CompleteFunctionArn" => typed(input).map(Self::Large),
+            "CompleteFunctionArn" => typed(input).map(Box::new).map(Self::Large),
             "SettleFunctionArn" => typed(input).map(Self::Settle),
             "StartExecutionSync" => successor(&input).map(|()| Self::Successor),
             _ => Err(format!("no function is known as {function}")),
