@@ -134,28 +134,28 @@ macro_rules! side_args {
         pub struct $name {
             /// The endpoint.
             #[arg(id = concat!($side, "-endpoint-url"), long = concat!($side, "-endpoint-url"), value_name = "URL",
-                help = concat!("Endpoint of the ", $side, " where it is not AWS"))]
+                        help = concat!("Endpoint of the ", $side, " where it is not AWS"))]
             pub endpoint_url: Option<String>,
             /// The Region.
             #[arg(id = concat!($side, "-region"), long = concat!($side, "-region"), value_name = "REGION",
-                help = concat!("Region of the ", $side, "; the profile's or the environment's where absent"))]
+                        help = concat!("Region of the ", $side, "; the profile's or the environment's where absent"))]
             pub region: Option<String>,
             /// The profile.
             #[arg(id = concat!($side, "-profile"), long = concat!($side, "-profile"), value_name = "NAME",
-                help = concat!("Profile with the keys of the ", $side, "; the default chain where absent"))]
+                        help = concat!("Profile with the keys of the ", $side, "; the default chain where absent"))]
             pub profile: Option<String>,
             /// Path style.
             #[arg(id = concat!($side, "-force-path-style"), long = concat!($side, "-force-path-style"),
-                help = concat!("Address the ", $side, " as https://endpoint/bucket/key"))]
+                        help = concat!("Address the ", $side, " as https://endpoint/bucket/key"))]
             pub force_path_style: bool,
             /// No signature.
             #[arg(id = concat!($side, "-no-sign-request"), long = concat!($side, "-no-sign-request"),
-                conflicts_with = concat!($side, "-profile"),
-                help = concat!("Send unsigned requests to the ", $side))]
+                        conflicts_with = concat!($side, "-profile"),
+                        help = concat!("Send unsigned requests to the ", $side))]
             pub no_sign_request: bool,
             /// Requester pays.
             #[arg(id = concat!($side, "-request-payer"), long = concat!($side, "-request-payer"),
-                help = concat!("Pay for requests to the ", $side, " as the requester"))]
+                        help = concat!("Pay for requests to the ", $side, " as the requester"))]
             pub request_payer: bool,
         }
 

@@ -94,8 +94,7 @@ impl Copy {
 
         let (sender, mut groups) = mpsc::channel::<Group>(GROUPS_AHEAD);
         let (side, progress) = (self.route.source.clone(), self.progress.clone());
-        let mut listing =
-            AbortOnDrop(tokio::spawn(async move { list(&source, &side, sender, &progress).await }));
+        let mut listing = AbortOnDrop(tokio::spawn(async move { list(&source, &side, sender, &progress).await }));
 
         let mut summary = Summary {
             source: format!("s3://{}/{}", self.route.source.bucket, self.route.source.prefix),
@@ -122,7 +121,9 @@ impl Copy {
             Ok(Err(error)) => Some(told(&error, "source")),
             Err(_) => Some("the listing was stopped by a bug".into()),
         };
-        if number == 0 && let Some(error) = summary.error {
+        if number == 0
+            && let Some(error) = summary.error
+        {
             return Err(error);
         }
         if let Err(error) = self.flush().await {

@@ -348,7 +348,9 @@ impl Functions {
         match (&mut task.0).await {
             Ok(answer) => answer,
             Err(error) => {
-                let told = error.try_into_panic().map_or_else(|_| "the step was stopped".to_owned(), |cause| panicked(&*cause));
+                let told = error
+                    .try_into_panic()
+                    .map_or_else(|_| "the step was stopped".to_owned(), |cause| panicked(&*cause));
                 Err(failure(&StepError::bug(told)))
             }
         }

@@ -46,7 +46,10 @@ pub async fn list(
             break;
         }
         if next.is_none() || next == token {
-            return Err(StepError::rejected(format!("the listing of s3://{} does not say how it goes on", side.bucket)));
+            return Err(StepError::rejected(format!(
+                "the listing of s3://{} does not say how it goes on",
+                side.bucket
+            )));
         }
         token = next;
     }

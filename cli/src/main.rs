@@ -76,7 +76,9 @@ async fn copy(args: &CopyArgs) -> u8 {
                 tell("the ledger's last records could not be written: a little work will be repeated");
             }
             let (ended, listed) = (snapshot.ended_objects, snapshot.listed_objects);
-            tell(&format!("interrupted after {ended} of {listed} listed objects; run the same command again to resume"));
+            tell(&format!(
+                "interrupted after {ended} of {listed} listed objects; run the same command again to resume"
+            ));
             return code;
         }
     };

@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(rate.over(seconds(1), 100), 100.0);
         assert_eq!(rate.over(seconds(2), 100), 0.0);
         assert_eq!(rate.over(seconds(100), 100), 0.0);
-        assert_eq!(rate.over(seconds(101), 150), 50.0 / 99.0);
+        assert_eq!(rate.over(seconds(101), 150), 50.0);
         assert_eq!(rate.over(seconds(125), 150), 0.0);
     }
 }

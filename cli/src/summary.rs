@@ -155,8 +155,7 @@ mod tests {
     fn the_first_failures_are_named_and_the_others_counted() {
         let failure = Failure::new("Rejected", "no");
         let mut exceptions = vec![exception("s", Outcome::Skipped { reason: SkipReason::SourceGone })];
-        exceptions
-            .extend((0..30).map(|n| exception(&format!("k\n{n}"), Outcome::Failed { failure: failure.clone() })));
+        exceptions.extend((0..30).map(|n| exception(&format!("k\n{n}"), Outcome::Failed { failure: failure.clone() })));
         let mut summary = Summary { objects: 31, ..Summary::default() };
         summary.add_outcomes(Tally { failed: 30, skipped: 1, ..Tally::default() }, exceptions);
         assert_eq!(summary.failures.len(), FAILURES_SHOWN);

@@ -9,6 +9,7 @@ use crate::ledger::DynamoLedger;
 use crate::outbox::AwsOutbox;
 use crate::routes::Routes;
 use crate::work::S3Work;
+use futures::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use longhaul_core::config::{Config, Side};
 use longhaul_core::tally::Tally;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -99,12 +101,12 @@ where
             let seed = seed(&event.context.request_id);
             let context = || Arc::new(Context::new(Clock::system(), left(event.context.deadline()), 1, seed));
             let mut surroundings = context();
-            let mut result = step(clients.clone(), surroundings.clone(), input.clone()).await;
+            let mut result = caught(step(clients.clone(), surroundings.clone(), input.clone())).await;
             if result.as_ref().is_err_and(|error| error.keys_refused) {
                 tracing::warn!("keys were refused: secrets are read again");
                 clients.sides.forget().await;
                 surroundings = context();
-                result = step(clients.clone(), surroundings.clone(), input).await;
+                result = caught(step(clients.clone(), surroundings.clone(), input)).await;
             }
             print_metrics(function, surroundings.clock.now_ms(), surroundings.counted());
             result.map_err(|error| {
@@ -114,6 +116,14 @@ where
         }
     }))
     .await
+}
+
+/// A panic becomes `Bug`, a name that nothing retries.
+async fn caught<O>(step: impl Future<Output = Result<O, StepError>>) -> Result<O, StepError> {
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|panic| {
+        let told = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(StepError::bug(format!("a panic: {}", told.unwrap_or("no message"))))
+    })
 }
 
 fn left(deadline: SystemTime) -> Duration {
@@ -155,7 +165,14 @@ fn metrics(function: &str, now_ms: u64, tally: Tally) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_bug() {
+        let error = caught::<()>(async { panic!("off by one") }).await.unwrap_err();
+        assert_eq!((error.name, error.message.as_str()), (longhaul_core::error::ErrorName::Bug, "a panic: off by one"));
+    }
 
     #[test]
     fn metrics_name_what_was_counted_and_nothing_else() {

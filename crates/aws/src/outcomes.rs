@@ -43,6 +43,8 @@ pub struct Learnt {
     pub destination_etag: Option<ETag>,
     /// The whole-object checksum that both sides report.
     pub checksum: Option<String>,
+    /// When the object was begun, milliseconds since 1970, where this record is the first of the attempt.
+    pub begun_ms: Option<u64>,
 }
 
 /// The ledger's key of an offered object.
@@ -108,6 +110,10 @@ pub async fn record(
                 .unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now))
                 .ended(outcome, execution, now);
             job.offer(offer.sequencer.as_ref());
+            if let Some(begun_ms) = learnt.begun_ms {
+                job.started_ms = begun_ms;
+                job.attempts += 1;
+            }
             if matches!(outcome, Outcome::Migrated { .. } | Outcome::Unchanged { .. }) {
                 job.source.clone_from(&learnt.source);
                 job.destination_etag.clone_from(&learnt.destination_etag);

@@ -167,7 +167,8 @@ async fn rule_07_the_sources_layout_is_mirrored_and_both_etags_are_equal() {
     assert_eq!((large.object.layout.part_size(), large.object.layout.count()), (12 * MIB, 3));
     copy_all(&world, &large).await;
     complete(&world.clients, &world.context(), large).await.unwrap();
-    let (here, there) = (world.here.store().object("departures", "film"), world.there.store().object("arrivals", "film"));
+    let (here, there) =
+        (world.here.store().object("departures", "film"), world.there.store().object("arrivals", "film"));
     assert_eq!(here.unwrap().etag, there.unwrap().etag);
     assert_eq!(world.record("film").await.unwrap().proof, Some(Proof::Checksum));
 }
@@ -224,8 +225,7 @@ async fn rule_04_a_source_without_versions_that_changes_is_planned_once_more() {
     let state = complete(&world.clients, &world.context(), large.clone()).await.unwrap();
     let ItemState::PlanAgain(again) = state else { panic!("{state:?}") };
     assert!(world.there.store().open_uploads().is_empty(), "parts of the old version are worthless");
-    let PlanOutput::Item(item) =
-        plan(&world.clients, &world.context(), PlanInput::PlanAgain(*again)).await.unwrap()
+    let PlanOutput::Item(item) = plan(&world.clients, &world.context(), PlanInput::PlanAgain(*again)).await.unwrap()
     else {
         panic!()
     };
@@ -418,7 +418,10 @@ async fn intake_starts_each_batch_once_and_reports_only_what_must_come_again() {
             QueueMessage { id: "1".into(), body: event("a") },
             QueueMessage { id: "2".into(), body: "{".into() },
             QueueMessage { id: "3".into(), body: json!({"Event": "s3:TestEvent"}).to_string() },
-            QueueMessage { id: "4".into(), body: json!({"objects": [{"bucket": "departures", "key": "b"}]}).to_string() },
+            QueueMessage {
+                id: "4".into(),
+                body: json!({"objects": [{"bucket": "departures", "key": "b"}]}).to_string(),
+            },
         ]
     };
     for _ in 0..2 {
@@ -464,8 +467,5 @@ async fn rule_11_an_execution_that_ended_badly_is_settled() {
     let record = world.record("film").await.unwrap();
     assert_eq!(record.status, Status::Failed);
     assert!(record.upload.is_some(), "what was copied can be resumed");
-    assert!(matches!(
-        world.record("done").await.unwrap().outcome_of(arn),
-        Some(Outcome::Migrated { .. })
-    ));
+    assert!(matches!(world.record("done").await.unwrap().outcome_of(arn), Some(Outcome::Migrated { .. })));
 }

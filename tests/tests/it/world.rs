@@ -2,6 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials as Keyring, SharedCredentialsProvider};
+use longhaul::in_process::{Ended, Local, Runner};
 use longhaul_aws::clients::{Clients, Io, Sides};
 use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::credentials::Secrets;
@@ -10,8 +11,6 @@ use longhaul_aws::error::StepError;
 use longhaul_aws::ledger::EmbeddedLedger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::outcomes::ledger_key;
-use longhaul_aws::routes::Routes;
-use longhaul_aws::work::MemoryWork;
 use longhaul_core::config::{Config, Options, Route, Side};
 use longhaul_core::job::JobRecord;
 use longhaul_core::request::{ObjectRef, Request};
@@ -65,6 +64,7 @@ pub(crate) struct World {
     pub(crate) clients: Arc<Clients>,
     pub(crate) sent: Arc<Sent>,
     pub(crate) route: Route,
+    runner: Runner,
     _served: [Served; 2],
 }
 
@@ -101,15 +101,16 @@ impl World {
             .credentials_provider(SharedCredentialsProvider::new(Keyring::new("test", "test", None, None, "test")))
             .build();
         let sent = Arc::new(Sent::default());
-        let clients = Arc::new(Clients {
-            sides: Arc::new(Sides::new(Io::system(), shared, Secrets::none())),
+        let local = Local {
+            sides: Sides::new(Io::system(), shared, Secrets::none()),
             ledger: Arc::new(EmbeddedLedger::in_memory().unwrap()),
             outbox: sent.clone(),
-            work: Arc::new(MemoryWork::default()),
-            routes: Arc::new(Routes::fixed(Config { routes: vec![route.clone()] })),
-            engine: Arc::new(Engine::new(16, 256 * MIB)),
-        });
-        Self { here, there, clients, sent, route, _served: [served_here, served_there] }
+            config: Config { routes: vec![route.clone()] },
+            engine: Engine::new(16, 256 * MIB),
+        };
+        let runner = Runner::new(local, Clock::system(), 7).unwrap();
+        let clients = Arc::new(runner.clients().clone());
+        Self { here, there, clients, sent, route, runner, _served: [served_here, served_there] }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -128,6 +129,11 @@ impl World {
 
     pub(crate) fn request(&self, keys: &[&str]) -> Request {
         Request { objects: keys.iter().map(|key| self.offer(key)).collect(), ..Request::default() }
+    }
+
+    /// Runs one execution of the real state machine, its successors included.
+    pub(crate) async fn migrate(&self, execution: &str, request: &Request) -> Ended {
+        self.runner.run_migrate(execution, request, Arc::default()).await
     }
 
     pub(crate) async fn record(&self, key: &str) -> Option<JobRecord> {

@@ -271,6 +271,7 @@ fn learnt(object: &LargeObject, stands: &Facts) -> Learnt {
         source: Some(object.source.clone()),
         destination_etag: Some(stands.etag.clone()),
         checksum: stands.checksum.clone(),
+        begun_ms: None,
     }
 }
 

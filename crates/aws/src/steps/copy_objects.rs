@@ -141,6 +141,7 @@ impl Copy<'_> {
         if let Some(outcome) = known.as_ref().and_then(|record| record.outcome_of(&self.batch.execution)) {
             return Ended::Outcome(outcome.tally());
         }
+        let begun_ms = Some(self.context.clock.now_ms());
         let (outcome, learnt) = match self.with_retries(known.as_ref()).await {
             Ok(Tried::Outcome(outcome, learnt)) => (outcome, learnt),
             Ok(Tried::Large(size)) => {
@@ -153,6 +154,7 @@ impl Copy<'_> {
             Err(error) => (failed(error.failure()), Learnt::default()),
         };
         let offered = Offered { offer: self.object, route: Some(&self.batch.route), execution: &self.batch.execution };
+        let learnt = Learnt { begun_ms, ..learnt };
         match record(self.clients, self.context, offered, &outcome, learnt, Some(known)).await {
             Ok(tally) => Ended::Outcome(tally),
             Err(error) => Ended::Remains(error),
@@ -213,6 +215,7 @@ impl Copy<'_> {
                     source: pair.map(|(source, _)| source.clone()),
                     destination_etag: pair.map(|(_, etag)| etag.clone()),
                     checksum: known.and_then(|record| record.checksum.clone()),
+                    begun_ms: None,
                 };
                 return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, learnt));
             }
@@ -242,7 +245,7 @@ impl Copy<'_> {
         // The store checked Content-MD5, so every byte is proven; equal ETags say so on both sides.
         let proof = proof(&look.facts(), &held, false).unwrap_or(Proof::Parts);
         let learnt =
-            Learnt { source: Some(look.identity.clone()), destination_etag: Some(written.etag), checksum: None };
+            Learnt { source: Some(look.identity.clone()), destination_etag: Some(written.etag), ..Learnt::default() };
         Ok(Tried::Outcome(Outcome::Migrated { bytes: size, proof }, learnt))
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn without_copy(
                 source: Some(source.identity.clone()),
                 destination_etag: Some(destination.etag.clone()),
                 checksum: destination.checksum.clone(),
+                begun_ms: None,
             },
         )),
         (Overwrite::Never, None) => Some((Outcome::Skipped { reason: SkipReason::Exists }, Learnt::default())),

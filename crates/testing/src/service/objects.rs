@@ -220,7 +220,13 @@ impl Service {
         if let Some(class @ ("GLACIER" | "DEEP_ARCHIVE")) = seen.object.attributes.storage_class.as_deref() {
             output.storage_class = Some(class.to_owned().into());
         }
-        Ok(S3Response::with_status(output, status))
+        let tags = seen.object.tags.len();
+        let mut response = S3Response::with_status(output, status);
+        // S3 counts the tags here too; the service library's output has no field for it.
+        if tags > 0 {
+            response.headers.insert("x-amz-tagging-count", tags.into());
+        }
+        Ok(response)
     }
 
     pub(super) async fn put(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {

@@ -1,0 +1,8 @@
+//! The command between two endpoints on loopback, and the runner below it.
+#![allow(clippy::unwrap_used)]
+
+mod copy;
+mod kill;
+mod refusals;
+mod runner;
+mod world;
