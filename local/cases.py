@@ -5,11 +5,13 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import time
 
 import chain
 import objects
 from chain import until
+from endpoints import ROOT
 from objects import MIB
 
 SECONDS = 90
@@ -81,6 +83,16 @@ class World:
 
 def status(record, expected):
     assert record["status"] == expected, f"{record['sourceKey']} is {record['status']}, not {expected}: {record.get('failure')}"
+
+
+def the_ledgers_tests_pass_on_dynamodb(world):
+    """The one suite of all ledgers. The whole workspace is named, so that nothing is compiled with other features."""
+    done = subprocess.run(
+        ["cargo", "test", "--quiet", "--locked", "--workspace", "--test", "ledger", "in_dynamodb"], cwd=ROOT, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True,
+        env={**os.environ, **world.here.environment(), "LONGHAUL_TEST_DYNAMODB_ENDPOINT": world.here.endpoint},
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def a_hundred_objects_arrive_once(world):
@@ -273,6 +285,7 @@ def nothing_is_left_behind(world):
 
 
 CASES = [
+    the_ledgers_tests_pass_on_dynamodb,
     a_hundred_objects_arrive_once,
     the_same_event_twice_is_one_object,
     a_message_that_cannot_be_read_goes_to_the_dead_letter_queue,

@@ -89,9 +89,10 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
                 });
                 routed.push(Routed { offer, route: index });
             }
-            Err((error, route)) => {
-                let offered = Offered { offer: &offer, route: route.as_ref(), execution: &execution };
-                let outcome = failed(error.failure());
+            Err(unrouted) => {
+                let route = unrouted.route.as_ref();
+                let offered = Offered { offer: &offer, route, execution: &execution };
+                let outcome = failed(unrouted.error.failure());
                 tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
             }
         }
@@ -143,25 +144,27 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
     Ok(Work { next: WorkTag::Work, work, max_concurrency: ITEMS_AT_ONCE, tally, rest, route: given })
 }
 
-/// The route of an object, or why it has none (with the route that does not fit, where one was found).
-fn route_for(
-    offer: &ObjectRef,
-    given: Option<&Route>,
-    config: Option<&Config>,
-) -> Result<Route, (StepError, Option<Route>)> {
+/// Why an object cannot be routed, and the route that it does not fit, where one was found.
+struct Unrouted {
+    error: StepError,
+    route: Option<Route>,
+}
+
+fn route_for(offer: &ObjectRef, given: Option<&Route>, config: Option<&Config>) -> Result<Route, Box<Unrouted>> {
+    let without = |told: String| Box::new(Unrouted { error: StepError::rejected(told), route: None });
     let route = match given {
         Some(route) if route.takes(&offer.bucket, &offer.key) => route,
         Some(route) => {
-            let told = format!("route \"{}\" does not take s3://{}/{}", route.name, offer.bucket, offer.key);
-            return Err((StepError::rejected(told), None));
+            let Route { name, .. } = route;
+            return Err(without(format!("route {name:?} does not take s3://{}/{}", offer.bucket, offer.key)));
         }
-        None => config.and_then(|config| config.route(&offer.bucket, &offer.key)).ok_or_else(|| {
-            (StepError::rejected(format!("no route takes s3://{}/{}", offer.bucket, offer.key)), None)
-        })?,
+        None => config
+            .and_then(|config| config.route(&offer.bucket, &offer.key))
+            .ok_or_else(|| without(format!("no route takes s3://{}/{}", offer.bucket, offer.key)))?,
     };
     match route.destination_key(&offer.key) {
         Ok(_) => Ok(route.clone()),
-        Err(error) => Err((error.into(), Some(route.clone()))),
+        Err(error) => Err(Box::new(Unrouted { error: error.into(), route: Some(route.clone()) })),
     }
 }
 
