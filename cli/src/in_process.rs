@@ -13,7 +13,7 @@ use longhaul_aws::steps::{Ended as LostExecution, complete, copy_objects, copy_p
 use longhaul_aws::work::MemoryWork;
 use longhaul_core::config::Config;
 use longhaul_core::contract::{Exception, ExecutionOutcome, ItemState, PlanInput, PlanOutput, SettleOutput};
-use longhaul_core::names::{exception_prefix, outcome_key, plan_key};
+use longhaul_core::names::{exception_prefix, outcome_key, plan_prefix};
 use longhaul_core::request::{ManifestRef, Request};
 use longhaul_core::tally::Tally;
 use serde::de::DeserializeOwned;
@@ -157,7 +157,7 @@ impl Runner {
         }
         for execution in &executions {
             self.shared.work.take(&exception_prefix(execution));
-            self.shared.work.take(&plan_key(execution));
+            self.shared.work.take(&plan_prefix(execution));
         }
         ended
     }

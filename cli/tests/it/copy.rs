@@ -46,7 +46,7 @@ async fn everything_arrives_once_and_a_second_run_writes_nothing() {
     let world = World::new().await;
     mixed(&world);
     let objects = 1_100 + 4 + AWKWARD.len() - 1;
-    let ran = world.run("s3://from/in/", "s3://to/out/", &["--json"]).await;
+    let ran = world.run("s3://from/in/", "s3://into/out/", &["--json"]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(counts(&ran), [json!(objects), json!(0), json!(0), json!(0)]);
     assert_eq!(ran.json()["objects"], json!(objects));
@@ -57,10 +57,10 @@ async fn everything_arrives_once_and_a_second_run_writes_nothing() {
         0
     );
     let etag = |s3: &longhaul_testing::TestS3, bucket, key| s3.store().object(bucket, key).unwrap().etag.clone();
-    assert_eq!(etag(&world.source, "from", "in/of parts"), etag(&world.destination, "to", "out/of parts"));
+    assert_eq!(etag(&world.source, "from", "in/of parts"), etag(&world.destination, "into", "out/of parts"));
 
     world.destination.log().reset();
-    let again = world.run("s3://from/in/", "s3://to/out/", &["--json"]).await;
+    let again = world.run("s3://from/in/", "s3://into/out/", &["--json"]).await;
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(counts(&again), [json!(0), json!(objects), json!(0), json!(0)]);
     assert_eq!(world.writes(), 0);
@@ -71,10 +71,10 @@ async fn without_its_ledger_nothing_is_sent_that_is_there() {
     let world = World::new().await;
     world.source.store().put_generated("from", "large", 9 * MIB, Some(5 * MIB));
     world.source.store().put("from", "small", "x");
-    assert_eq!(world.run("s3://from", "s3://to", &[]).await.code, Some(0));
+    assert_eq!(world.run("s3://from", "s3://into", &[]).await.code, Some(0));
     world.destination.log().reset();
     let other = world.home.path().join("other.redb");
-    let again = world.run("s3://from", "s3://to", &["--json", "--ledger", other.to_str().unwrap()]).await;
+    let again = world.run("s3://from", "s3://into", &["--json", "--ledger", other.to_str().unwrap()]).await;
     assert_eq!(counts(&again), [json!(0), json!(2), json!(0), json!(0)]);
     assert_eq!(world.destination.log().count("UploadPart"), 0);
     // A small object is offered under the condition that none stands there, and refused.
@@ -88,12 +88,12 @@ async fn a_prefix_is_bytes() {
     for key in ["a", "ab", "a/b", "b"] {
         world.source.store().put("from", key, key);
     }
-    let ran = world.run("s3://from/a", "s3://to/x", &["--overwrite", "never"]).await;
+    let ran = world.run("s3://from/a", "s3://into/x", &["--overwrite", "never"]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(world.destination.store().keys("to"), ["x", "x/b", "xb"]);
+    assert_eq!(world.destination.store().keys("into"), ["x", "x/b", "xb"]);
     assert!(ran.stdout.contains("migrated   3 (6 B)"), "{ran:?}");
 
-    let nothing = world.run("s3://from/none", "s3://to", &[]).await;
+    let nothing = world.run("s3://from/none", "s3://into", &[]).await;
     assert_eq!(nothing.code, Some(0));
     assert!(nothing.stderr.contains("there is no object under s3://from/none"), "{nothing:?}");
 }
@@ -102,13 +102,13 @@ async fn a_prefix_is_bytes() {
 async fn what_differs_is_replaced_unless_told_otherwise() {
     let world = World::new().await;
     world.source.store().put("from", "k", "new");
-    world.destination.store().put("to", "k", "old");
-    let never = world.run("s3://from", "s3://to", &["--json", "--overwrite", "never"]).await;
+    world.destination.store().put("into", "k", "old");
+    let never = world.run("s3://from", "s3://into", &["--json", "--overwrite", "never"]).await;
     assert_eq!((never.code, counts(&never)), (Some(0), [json!(0), json!(0), json!(1), json!(0)]));
-    let differs = world.run("s3://from", "s3://to", &["--json"]).await;
+    let differs = world.run("s3://from", "s3://into", &["--json"]).await;
     assert_eq!((differs.code, counts(&differs)), (Some(0), [json!(1), json!(0), json!(0), json!(0)]));
     world.destination.log().reset();
-    let always = world.run("s3://from", "s3://to", &["--json", "--overwrite", "always"]).await;
+    let always = world.run("s3://from", "s3://into", &["--json", "--overwrite", "always"]).await;
     assert_eq!((always.code, counts(&always)), (Some(0), [json!(1), json!(0), json!(0), json!(0)]));
     assert_eq!(world.destination.log().count("PutObject"), 1);
 }
@@ -127,7 +127,7 @@ async fn a_failed_object_stops_nobody_and_can_be_sent_again() {
     let rules = vec![refuse("PutObject", "bad"), refuse("UploadPart", "large")];
     world.destination.faults().plan(FaultPlan { rules, ..FaultPlan::default() });
     let lines = world.home.path().join("failures.jsonl");
-    let ran = world.run("s3://from", "s3://to", &["--json", "--failures", lines.to_str().unwrap()]).await;
+    let ran = world.run("s3://from", "s3://into", &["--json", "--failures", lines.to_str().unwrap()]).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(counts(&ran), [json!(2), json!(0), json!(0), json!(2)]);
     let mut failures: Vec<(String, String)> = ran.json()["failures"]
@@ -150,7 +150,7 @@ async fn a_failed_object_stops_nobody_and_can_be_sent_again() {
     assert_eq!(keys, ["bad", "large"]);
 
     world.destination.faults().plan(FaultPlan::default());
-    let again = world.run("s3://from", "s3://to", &["--json"]).await;
+    let again = world.run("s3://from", "s3://into", &["--json"]).await;
     assert_eq!((again.code, counts(&again)), (Some(0), [json!(2), json!(2), json!(0), json!(0)]));
     world.assert_equal("", "");
 }
@@ -169,7 +169,7 @@ async fn faults_on_the_way_are_survived() {
     let reply = Rule::on("CompleteMultipartUpload").fails(Fault::LoseReply);
     world.source.faults().plan(FaultPlan { rules: vec![cut], ..FaultPlan::default() });
     world.destination.faults().plan(FaultPlan { rules: vec![lost, throttled, reply], ..FaultPlan::default() });
-    let ran = world.run("s3://from", "s3://to", &["--json", "--part-size", "5MiB"]).await;
+    let ran = world.run("s3://from", "s3://into", &["--json", "--part-size", "5MiB"]).await;
     assert_eq!((ran.code, counts(&ran)), (Some(0), [json!(51), json!(0), json!(0), json!(0)]), "{ran:?}");
     assert!(ran.json()["retries"].as_u64().unwrap() > 0);
     world.assert_equal("", "");
@@ -179,13 +179,13 @@ async fn faults_on_the_way_are_survived() {
 async fn progress_is_lines_where_there_is_no_terminal_and_nothing_when_quiet() {
     let world = World::new().await;
     world.source.store().put("from", "k", "v");
-    let quiet = world.run("s3://from", "s3://to", &["--quiet"]).await;
+    let quiet = world.run("s3://from", "s3://into", &["--quiet"]).await;
     assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
-    let verbose = world.run("s3://from", "s3://to", &["-v", "--overwrite", "always"]).await;
+    let verbose = world.run("s3://from", "s3://into", &["-v", "--overwrite", "always"]).await;
     assert!(verbose.stderr.contains("migrated"), "{verbose:?}");
     assert!(!verbose.stderr.contains("secret-of"), "{verbose:?}");
     // A reader that went away is no failure.
-    let mut child = world.copy("s3://from", "s3://to", &["--json"]);
+    let mut child = world.copy("s3://from", "s3://into", &["--json"]);
     let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().await.unwrap().code(), Some(0));

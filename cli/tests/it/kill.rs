@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use longhaul_testing::{Discard, Fault, FaultPlan, Rule, Store, StoreConfig, TestS3};
 use rand::Rng as _;
 
-use crate::world::{Ran, World};
+use crate::world::{Ran, World, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -26,7 +26,7 @@ fn held(s3: &TestS3) -> Parts {
 
 /// Runs until `enough`, then SIGKILL.
 async fn run_and_kill(world: &World, more: &[&str], enough: impl Fn(&World) -> bool) {
-    let mut child = world.start("s3://from", "s3://to", more);
+    let mut child = world.start("s3://from", "s3://into", more);
     while !enough(world) && child.try_wait().unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -41,7 +41,7 @@ async fn resumes(world: &World, more: &[&str], parts: usize, in_flight: usize) -
     let before = held(&world.destination);
     let open: BTreeSet<String> = world.destination.store().open_uploads().into_iter().map(|u| u.key).collect();
     world.destination.log().reset();
-    let ran = world.run("s3://from", "s3://to", &[more, &["--json"]].concat()).await;
+    let ran = world.run("s3://from", "s3://into", &[more, &["--json"]].concat()).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let second = uploaded(&world.destination);
     let again: Vec<_> = second.iter().filter(|part| before.contains(*part)).collect();
@@ -86,10 +86,8 @@ async fn an_interrupt_ends_with_130_and_the_next_run_goes_on() {
     let slow = Rule::on("UploadPart").nth(3).times(0).fails(Fault::Delay { ms: 600_000 });
     world.destination.faults().plan(FaultPlan { rules: vec![slow], ..FaultPlan::default() });
     let more = ["--part-size", "5MiB", "--concurrency", "2"];
-    let child = world.start("s3://from", "s3://to", &more);
-    while held(&world.destination).len() < 2 || uploaded(&world.destination).len() < 4 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let child = world.start("s3://from", "s3://into", &more);
+    until(|| held(&world.destination).len() == 2 && uploaded(&world.destination).len() == 4).await;
     let id = child.id().unwrap().to_string();
     assert!(tokio::process::Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
     let ran = Ran::from(child.wait_with_output().await.unwrap());
@@ -119,7 +117,7 @@ async fn full_measure() {
     for prefix in ["one", "small/"] {
         let world = World::over(source.clone(), destination()).await;
         let begun = Instant::now();
-        let ran = world.run(&format!("s3://from/{prefix}"), &format!("s3://to/{prefix}"), &["--json"]).await;
+        let ran = world.run(&format!("s3://from/{prefix}"), &format!("s3://into/{prefix}"), &["--json"]).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
         eprintln!("{prefix}: {:.1} s in all; {}", begun.elapsed().as_secs_f64(), ran.stdout.trim());
     }
@@ -133,6 +131,6 @@ async fn full_measure() {
         eprintln!("killed after {sent} parts, {held} held; then {}", ran.stdout.trim());
         let summary = world.destination.store().summary();
         assert!(!summary.to_string().contains("unequal"));
-        assert_eq!(world.destination.store().keys("to").len(), 2_001);
+        assert_eq!(world.destination.store().keys("into").len(), 2_001);
     }
 }

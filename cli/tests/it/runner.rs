@@ -32,7 +32,8 @@ fn runner(s3: &TestS3) -> (Runner, Arc<LocalOutbox>) {
         path_style: true,
         ..Side::default()
     };
-    let route = Route { name: "r".into(), source: side("from"), destination: side("to"), options: Default::default() };
+    let route =
+        Route { name: "r".into(), source: side("from"), destination: side("into"), options: Default::default() };
     let outbox = Arc::new(LocalOutbox::default());
     let local = Local {
         sides: Sides::new(io, shared, Secrets::none()),
@@ -56,7 +57,7 @@ async fn left_over(runner: &Runner) -> Vec<String> {
 #[tokio::test]
 async fn successors_belong_to_their_execution() {
     let s3 = TestS3::default();
-    s3.store().bucket("to");
+    s3.store().bucket("into");
     let keys: Vec<String> = (0..2_300).map(|number| format!("k{number}")).collect();
     for key in &keys {
         s3.store().put("from", key, key.clone());
@@ -67,7 +68,7 @@ async fn successors_belong_to_their_execution() {
     assert!(ended.result.is_ok(), "{ended:?}");
     assert_eq!((ended.tally.migrated, ended.tally.failed, ended.unsettled), (2_300, 0, None));
     assert_eq!(live.tally().migrated, 2_300);
-    assert_eq!(s3.store().keys("to").len(), 2_300);
+    assert_eq!(s3.store().keys("into").len(), 2_300);
     assert!(outbox.failed().is_empty());
     assert_eq!(left_over(&runner).await, Vec::<String>::new());
 }
@@ -75,7 +76,7 @@ async fn successors_belong_to_their_execution() {
 #[tokio::test]
 async fn every_object_has_one_outcome() {
     let s3 = TestS3::default();
-    s3.store().bucket("to");
+    s3.store().bucket("into");
     s3.store().put("from", "here", "x");
     let (runner, outbox) = runner(&s3);
     let mut request = request("from", ["here", "gone"].map(str::to_owned));
@@ -98,7 +99,7 @@ async fn every_object_has_one_outcome() {
 #[tokio::test]
 async fn an_execution_that_breaks_is_settled() {
     let s3 = TestS3::default();
-    s3.store().bucket("to");
+    s3.store().bucket("into");
     let (runner, outbox) = runner(&s3);
     // More than an execution may be given.
     let ended =

@@ -73,6 +73,11 @@ impl Context {
         self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN)
     }
 
+    /// When even what is under way must be dropped, so that an answer can still be given.
+    pub fn last_moment(&self) -> Instant {
+        self.deadline.checked_sub(MARGIN / 2).unwrap_or(self.deadline)
+    }
+
     /// A number in `[0, 1)`.
     pub fn chance(&self) -> f64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()

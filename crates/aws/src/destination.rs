@@ -175,7 +175,7 @@ impl Destination {
 
     /// A 404 to `If-Match` means that the object is gone, not the bucket.
     fn conditional(&self, error: StepError, seen: &Seen) -> StepError {
-        let gone = error.status == Some(404) && error.has_code("NoSuchKey") && matches!(seen, Seen::Present(_));
+        let gone = error.has_code("NoSuchKey") && matches!(seen, Seen::Present(_));
         if gone { StepError { name: ErrorName::DestinationChanged, ..error } } else { error }
     }
 
@@ -188,8 +188,13 @@ impl Destination {
         Err(StepError::new(ErrorName::DestinationChanged, self.what("another object stands at", key)))
     }
 
-    /// Begins an upload and returns its id.
-    pub async fn create_upload(&self, key: &str, metadata: &Metadata, options: &Options) -> Result<String, StepError> {
+    /// Begins an upload; returns its id, and how its object will be encrypted.
+    pub async fn create_upload(
+        &self,
+        key: &str,
+        metadata: &Metadata,
+        options: &Options,
+    ) -> Result<(String, Encryption), StepError> {
         let what = self.what("beginning an upload to", key);
         let answer = with_metadata!(self.client.create_multipart_upload(), metadata, options)
             .bucket(&self.side.bucket)
@@ -199,7 +204,12 @@ impl Destination {
             .send()
             .await
             .map_err(|error| from_sdk(Place::Destination, &what, &error))?;
-        answer.upload_id.ok_or_else(|| StepError::rejected(format!("{what}: no upload id came back")))
+        let encryption = Encryption::from_headers(
+            answer.server_side_encryption().map(|encryption| encryption.as_str()),
+            answer.sse_customer_algorithm().is_some(),
+        );
+        let id = answer.upload_id.ok_or_else(|| StepError::rejected(format!("{what}: no upload id came back")))?;
+        Ok((id, encryption))
     }
 
     /// Sends one part of `length` bytes; the store checks it against `md5` where one is known ahead.

@@ -21,9 +21,9 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// A body that brings no byte for so long counts as lost.
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
-/// A part up to this size is held in memory, so that the store can refuse a wrong one by `Content-MD5`, in bytes.
-/// A larger one is streamed and its returned ETag compared.
-pub const BUFFER_MAX: u64 = 16 * 1024 * 1024;
+/// A part up to this size is held in memory, so that the store can refuse a wrong one by `Content-MD5`, in bytes: with
+/// 10,000 of them an object of 625 GiB. A larger one is streamed and its returned ETag compared.
+pub const BUFFER_MAX: u64 = 64 * 1024 * 1024;
 /// Memory that a streamed part takes, in bytes.
 const STREAM_MEMORY: u64 = 1024 * 1024;
 /// Tries of one part, the SDK's own retries of single requests not counted.
@@ -113,6 +113,7 @@ pub async fn copy_part(
     };
     let _permit = engine.admit(part_memory(length)).await?;
     let mut attempt = 1;
+    let mut mismatch = None;
     loop {
         let tried = async {
             let body = source.get_range(&object.offer.key, &object.source, offset, length).await?;
@@ -130,8 +131,13 @@ pub async fn copy_part(
             Err(error) => error,
         };
         let again = error.name.is_retryable() || error.name == ErrorName::ChecksumMismatch;
-        if !again || attempt == PART_TRIES || context.time_left().is_zero() {
-            return Err(error);
+        let gives_up = !again || attempt == PART_TRIES || context.time_left().is_zero();
+        if error.name == ErrorName::ChecksumMismatch {
+            mismatch = Some(StepError::new(error.name, error.message.clone()));
+        }
+        if gives_up {
+            // The destination may hold a wrong part: a later error of another name must not hide that.
+            return Err(mismatch.unwrap_or(error));
         }
         tracing::debug!(number, attempt, %error, "part repeated");
         count_retry(context, &error);

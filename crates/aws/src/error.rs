@@ -166,6 +166,12 @@ fn named_by_answer(place: Place, status: Option<u16>, code: Option<&str>) -> Err
         (_, _, Some("RequestTimeout" | "IncompleteBody" | "InternalError" | "OperationAborted")) => {
             ErrorName::Transient
         }
+        // Complete may answer 200 with one of these inside.
+        (Place::Destination, _, Some("PreconditionFailed" | "ConditionalRequestConflict")) => {
+            ErrorName::DestinationChanged
+        }
+        // A twin sent a part again after it was listed: listing again mends it.
+        (Place::Destination, _, Some("InvalidPart")) => ErrorName::Transient,
         (Place::Source, Some(412), _) => ErrorName::SourceChanged,
         (Place::Source, Some(404 | 405), _) => ErrorName::SourceGone,
         (Place::Destination, Some(412 | 409), _) => ErrorName::DestinationChanged,
@@ -235,6 +241,8 @@ mod tests {
             (P::Source, Some(403), Some("InvalidObjectState"), N::Rejected),
             (P::Destination, Some(412), Some("PreconditionFailed"), N::DestinationChanged),
             (P::Destination, Some(409), Some("ConditionalRequestConflict"), N::DestinationChanged),
+            (P::Destination, Some(200), Some("PreconditionFailed"), N::DestinationChanged),
+            (P::Destination, Some(400), Some("InvalidPart"), N::Transient),
             (P::Destination, Some(404), Some("NoSuchUpload"), N::UploadGone),
             (P::Destination, Some(400), Some("BadDigest"), N::ChecksumMismatch),
             (P::Destination, Some(400), Some("RequestTimeout"), N::Transient),

@@ -10,7 +10,7 @@ use longhaul_core::error::Failure;
 use longhaul_core::etag::ETag;
 use longhaul_core::job::{JobRecord, SourceIdentity};
 use longhaul_core::names::{LedgerKey, exception_key, short_execution};
-use longhaul_core::outcome::Outcome;
+use longhaul_core::outcome::{Outcome, Status};
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
 
@@ -106,6 +106,14 @@ pub async fn record(
     if let Some(key) = key {
         let now = context.clock.now_ms();
         update(clients, &key, known, |current| {
+            // Another execution is copying another version by now: the record is theirs, and so is the object.
+            if let Some(job) = &current
+                && job.status == Status::Copying
+                && job.execution != execution
+                && job.source != learnt.source
+            {
+                return job.clone();
+            }
             let mut job = current
                 .unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now))
                 .ended(outcome, execution, now);

@@ -6,7 +6,7 @@
 
 use crate::config::Route;
 use crate::error::{CaughtError, Failure};
-use crate::etag::ETag;
+use crate::etag::{ETag, Encryption};
 use crate::job::SourceIdentity;
 use crate::layout::{PartLayout, PartRange};
 use crate::request::{ManifestRef, ObjectRef, Request};
@@ -70,6 +70,8 @@ pub struct Again {
     pub route: Route,
     /// The execution's id.
     pub execution: String,
+    /// Most ranges at once.
+    pub most_ranges: u32,
     /// How often it was planned again, this time included.
     pub replans: u32,
     /// Counts so far.
@@ -246,6 +248,11 @@ pub struct LargeObject {
     pub upload_id: String,
     /// Its parts.
     pub layout: PartLayout,
+    /// Whether the ETags of its parts, and of its object, are made of MD5s.
+    #[serde(default)]
+    pub encryption: Encryption,
+    /// Most ranges at once: its share of what the execution can hold.
+    pub most_ranges: u32,
     /// How often it was planned again.
     #[serde(default)]
     pub replans: u32,
@@ -261,6 +268,9 @@ pub struct Large {
     pub ranges: Vec<PartRange>,
     /// Ranges at once.
     pub max_concurrency: u32,
+    /// Parts that the destination held when the ranges were laid out.
+    #[serde(default)]
+    pub held: u32,
     /// Rounds of ranges begun.
     #[serde(default)]
     pub rounds: u32,
@@ -478,6 +488,9 @@ pub struct ExecutionOutcome {
     pub execution: String,
     /// Counts.
     pub tally: Tally,
+    /// True if a successor went on with some of the objects.
+    #[serde(default)]
+    pub continued: bool,
     /// Every object that is not migrated or unchanged, as it was offered, with the reason.
     pub exceptions: Vec<Exception>,
 }

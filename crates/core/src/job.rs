@@ -48,6 +48,9 @@ pub struct UploadRecord {
     pub upload_id: String,
     /// The parts; a changed setting never touches an upload in flight.
     pub layout: PartLayout,
+    /// Whether the ETags of its parts, and of its object, are made of MD5s.
+    #[serde(default)]
+    pub encryption: Encryption,
 }
 
 /// What is known of one destination object. It saves work; correctness rests on looks at the two sides.
@@ -192,8 +195,11 @@ mod tests {
     #[test]
     fn a_failed_object_keeps_its_upload_and_others_forget_it() {
         let mut with_upload = record();
-        with_upload.upload =
-            Some(UploadRecord { upload_id: "u".into(), layout: PartLayout::new(1 << 30, 8 << 20).unwrap() });
+        with_upload.upload = Some(UploadRecord {
+            upload_id: "u".into(),
+            layout: PartLayout::new(1 << 30, 8 << 20).unwrap(),
+            encryption: Encryption::Plain,
+        });
         let failed = Outcome::Failed { failure: Failure::new("TooSlow", "") };
         assert!(with_upload.clone().ended(&failed, "e", 2).upload.is_some());
         let migrated = Outcome::Migrated { bytes: 1, proof: Proof::Etag };

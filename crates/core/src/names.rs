@@ -55,11 +55,17 @@ pub fn short_execution(execution: &str) -> &str {
     execution.rsplit(':').next().unwrap_or(execution)
 }
 
-/// The key of the manifest that `plan` writes for `execution`. A hash comes first, so that many spread over the key
+/// The prefix of the manifests that `plan` writes for `execution`. A hash comes first, so that many spread over the key
 /// space of the work bucket.
-pub fn plan_key(execution: &str) -> String {
+pub fn plan_prefix(execution: &str) -> String {
     let hash = Md5Digest::of(execution.as_bytes()).hex();
-    format!("plans/{}/{}.jsonl", &hash[..4], short_execution(execution))
+    format!("plans/{}/{}/", &hash[..4], short_execution(execution))
+}
+
+/// The key of a manifest that `plan` writes for `execution`, made from its lines: a late twin of the step, which may
+/// have seen something else, does not replace what this one's offsets point into.
+pub fn plan_key(execution: &str, lines: &[u8]) -> String {
+    format!("{}{}.jsonl", plan_prefix(execution), Md5Digest::of(lines).hex())
 }
 
 /// The key of a manifest of objects that a successor takes, made from its lines.

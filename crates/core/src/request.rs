@@ -9,6 +9,9 @@ use std::cmp::Ordering;
 /// The version of [`Request`] that this code writes and reads.
 pub const REQUEST_VERSION: u32 = 1;
 
+/// Most manifests of one request: with keys of 1,024 bytes they still fit a payload, beside what `plan` makes of them.
+pub const MANIFESTS_MAX: usize = 50;
+
 /// An object of the source, as it was offered. Everything but bucket and key is a hint that saves work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +144,13 @@ impl Request {
         if self.objects.is_empty() && self.manifests.is_empty() {
             return Err(RequestError("the request names no objects and no manifests".into()));
         }
+        if self.manifests.len() > MANIFESTS_MAX {
+            return Err(RequestError(format!("the request names more than {MANIFESTS_MAX} manifests")));
+        }
+        if let Some(bad) = self.manifests.iter().find(|manifest| manifest.end.is_some_and(|end| end < manifest.offset))
+        {
+            return Err(RequestError(format!("manifest {} ends before it begins", bad.key)));
+        }
         if let Some(index) = self.objects.iter().position(|object| object.bucket.is_empty() || object.key.is_empty()) {
             return Err(RequestError(format!("objects[{index}] has no bucket or no key")));
         }
@@ -198,6 +208,8 @@ mod tests {
         assert!(error(json!({"objects": [{"bucket": "a", "key": ""}]})).contains("objects[0]"));
         assert!(error(json!({"objects": [{"bucket": "a"}]})).contains("key"));
         assert!(error(json!([])).contains("no request"));
+        assert!(error(json!({"manifests": [{"bucket": "b", "key": "m", "offset": 9, "end": 8}]})).contains("before"));
+        assert!(error(json!({"manifests": vec![json!({"bucket": "b", "key": "m"}); 51]})).contains("more than"));
         assert!(error(json!({"objects": [{"bucket": "a", "key": "b"}], "rout": {}})).contains("rout"));
     }
 

@@ -4,7 +4,7 @@ use crate::world::{MIB, World};
 use longhaul_aws::events::settle_event;
 use longhaul_aws::steps::{QueueMessage, complete, copy_objects, copy_parts, intake, plan};
 use longhaul_core::contract::{
-    Batch, BatchObjects, ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeState, RangeWork, Work,
+    Batch, BatchObjects, ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeResult, RangeState, RangeWork, Work,
 };
 use longhaul_core::error::ErrorName;
 use longhaul_core::layout::PartRange;
@@ -13,6 +13,9 @@ use longhaul_core::request::Request;
 use longhaul_testing::{Fault, Rule};
 use serde_json::json;
 use std::time::Duration;
+
+/// Less than a step keeps for ending.
+const NO_TIME: Duration = Duration::from_secs(9);
 
 async fn planned(world: &World, request: &Request, execution: &str) -> Work {
     let request = PlanRequest { request: serde_json::to_value(request).unwrap(), execution: execution.into() };
@@ -176,10 +179,10 @@ async fn rule_07_the_sources_layout_is_mirrored_and_both_etags_are_equal() {
 #[tokio::test]
 async fn large_parts_are_streamed_and_still_proven() {
     let world = World::new().await;
-    let parts = [24, 20].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
+    let parts = [72, 70].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
     world.here.store().put_parts("departures", "film", parts);
     let large = large(&world, "film", "e").await;
-    assert_eq!(large.object.layout.part_size(), 24 * MIB);
+    assert_eq!(large.object.layout.part_size(), 72 * MIB);
     let flip = Fault::FlipRequest { at: 5 * MIB };
     world.there.faults().add(Rule::on("UploadPart").part(1).times(1).fails(flip));
     world.here.faults().add(Rule::on("GetObject").nth(3).fails(Fault::CutBody { after: MIB }));
@@ -195,8 +198,8 @@ async fn out_of_time_is_no_error_and_what_remains_is_returned() {
     world.put("film", 1, 80 * MIB);
     let large = large(&world, "film", "e").await;
     let whole = RangeWork { range: PartRange { first: 1, last: 10 }, ..ranges(&large).remove(0) };
-    // No time at all: the first part is begun all the same, nothing after it.
-    let state = copy_parts(&world.clients, &world.context_for(Duration::ZERO), whole.clone()).await.unwrap();
+    // No time for work: the first part is begun all the same, nothing after it.
+    let state = copy_parts(&world.clients, &world.context_for(NO_TIME), whole.clone()).await.unwrap();
     let RangeState::CopyParts(next) = state else { panic!("{state:?}") };
     assert_eq!((next.rounds, next.idle, next.tally.parts), (1, 0, 1));
     assert_eq!(next.range, PartRange { first: 2, last: 10 });
@@ -208,10 +211,10 @@ async fn out_of_time_is_no_error_and_what_remains_is_returned() {
         world.put(key, 1, 10);
     }
     let work = planned(&world, &world.request(&["a", "b"]), "e").await;
-    let state = copy_objects(&world.clients, &world.context_for(Duration::ZERO), batch(&work)).await.unwrap();
+    let state = copy_objects(&world.clients, &world.context_for(NO_TIME), batch(&work)).await.unwrap();
     let ItemState::CopyObjects(next) = state else { panic!("{state:?}") };
     assert!(matches!(&next.objects, BatchObjects::Inline(objects) if objects.len() == 2));
-    let error = copy_objects(&world.clients, &world.context_for(Duration::ZERO), next).await.unwrap_err();
+    let error = copy_objects(&world.clients, &world.context_for(NO_TIME), next).await.unwrap_err();
     assert_eq!(error.name, ErrorName::TooSlow);
 }
 
@@ -468,4 +471,41 @@ async fn rule_11_an_execution_that_ended_badly_is_settled() {
     assert_eq!(record.status, Status::Failed);
     assert!(record.upload.is_some(), "what was copied can be resumed");
     assert!(matches!(world.record("done").await.unwrap().outcome_of(arn), Some(Outcome::Migrated { .. })));
+}
+
+#[tokio::test]
+async fn rule_06_a_kms_destination_takes_what_a_plain_source_has_in_parts() {
+    use longhaul_testing::{BucketSettings, Encryption};
+    let world = World::new().await;
+    world.there.store().set_bucket("arrivals", BucketSettings { encryption: Encryption::Kms, ..Default::default() });
+    let parts = [12, 12].map(|mib| World::bytes(mib, mib * MIB).into()).to_vec();
+    world.here.store().put_parts("departures", "film", parts);
+    let large = large(&world, "film", "e").await;
+    copy_all(&world, &large).await;
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    assert!(matches!(state, ItemState::Done(_)), "{state:?}");
+    world.assert_equal("film");
+    assert_eq!(sent_parts(&world), 2, "sent once");
+}
+
+#[tokio::test]
+async fn rule_08_a_part_that_differed_is_never_completed() {
+    let mut world = World::new().await;
+    world.put("film", 1, 150 * MIB);
+    world.route.options.part_size = Some(80 * MIB);
+    let request = Request { route: Some(world.route.clone()), ..world.request(&["film"]) };
+    let Some(ItemState::CopyParts(large)) = planned(&world, &request, "e").await.work.pop() else { panic!() };
+    // A streamed part travels without an MD5, so the store keeps the wrong one, and says so by its ETag.
+    world.there.faults().add(Rule::on("UploadPart").part(2).times(3).fails(Fault::FlipRequest { at: 9 }));
+    let mut results = Vec::new();
+    for range in ranges(&large) {
+        let copied = copy_parts(&world.clients, &world.context(), range).await;
+        results.push(RangeResult { error: copied.err().map(|error| error.caught()), ..RangeResult::default() });
+    }
+    let names: Vec<_> = results.iter().flat_map(|result| &result.error).map(|error| error.error.as_str()).collect();
+    assert_eq!(names, ["ChecksumMismatch"]);
+    assert_eq!(world.there.store().parts(&large.object.upload_id).len(), 2, "all parts stand there, one of them wrong");
+    let state = complete(&world.clients, &world.context(), Large { results, ..*large }).await.unwrap();
+    assert!(matches!(state, ItemState::Settle(_)), "{state:?}");
+    assert_eq!(world.there.store().get("arrivals", "film"), None);
 }

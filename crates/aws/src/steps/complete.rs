@@ -1,10 +1,11 @@
 //! Completes an upload from what the destination holds, and proves the result.
 
 use super::copy_parts::check_current;
-use super::large::{has_right_size, laid_out};
+use super::large::{has_right_size, is_comparable, laid_out};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::{Destination, HeldPart};
+use crate::engine::BUFFER_MAX;
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, ledger_key, record, update};
 use crate::source::{Source, SourceLook};
@@ -13,7 +14,7 @@ use longhaul_core::contract::{
     Again, Done, IDLE_ROUNDS_MAX, ItemState, Large, LargeObject, OBJECT_ROUNDS_MAX, Rest, Seen,
 };
 use longhaul_core::error::{CaughtError, ErrorName};
-use longhaul_core::etag::{ETag, composed};
+use longhaul_core::etag::{ETag, Encryption, composed};
 use longhaul_core::integrity::{Checksums, Facts, checksums, proof};
 use longhaul_core::job::JobRecord;
 use longhaul_core::layout::PartRange;
@@ -47,12 +48,14 @@ pub async fn complete(clients: &Clients, context: &Context, large: Large) -> Res
         Err(error) if error.name == ErrorName::UploadGone => return both.without_upload(large, error).await,
         Err(error) => return Err(error),
     };
-    let next = laid_out(object.clone(), &held, &both.destination);
+    let next = laid_out(object.clone(), &held);
     let held: Vec<HeldPart> = held.into_iter().filter(|part| has_right_size(&object.layout, part)).collect();
-    if held.len() == object.layout.count() as usize {
+    // A part that differed may stand there under the right size.
+    let wrong = stopped.as_ref().is_some_and(|error| error.error == ErrorName::ChecksumMismatch.as_str());
+    if held.len() == object.layout.count() as usize && !wrong {
         return both.finish(large, &held).await;
     }
-    both.go_on(large, next, stopped, round).await
+    both.go_on(large, next, stopped).await
 }
 
 struct Both<'a> {
@@ -64,13 +67,7 @@ struct Both<'a> {
 
 impl Both<'_> {
     /// Parts are missing: another round, a successor, or the error that stopped the ranges.
-    async fn go_on(
-        &self,
-        large: Large,
-        next: Large,
-        stopped: Option<CaughtError>,
-        round: Tally,
-    ) -> Result<ItemState, StepError> {
+    async fn go_on(&self, large: Large, next: Large, stopped: Option<CaughtError>) -> Result<ItemState, StepError> {
         if let Some(error) = &stopped {
             match ErrorName::parse(&error.error) {
                 Some(ErrorName::SourceChanged | ErrorName::SourceGone) => return self.source_moved(large).await,
@@ -81,7 +78,8 @@ impl Both<'_> {
                 Some(_) => return Ok(settled(large, error.clone())),
             }
         }
-        let idle = if round.parts > 0 { 0 } else { large.idle + 1 };
+        // What the destination holds counts: a range that was killed tells nothing of what it sent.
+        let idle = if next.held > large.held { 0 } else { large.idle + 1 };
         if idle >= IDLE_ROUNDS_MAX {
             let error = stopped
                 .unwrap_or_else(|| StepError::new(ErrorName::TooSlow, "two rounds in which no part was sent").caught());
@@ -148,8 +146,10 @@ impl Both<'_> {
     /// Every part is there: prove, complete, prove again.
     async fn finish(&self, large: Large, held: &[HeldPart]) -> Result<ItemState, StepError> {
         let object = &large.object;
-        let made = composed(held.iter().map(|part| &part.etag));
-        let comparable = object.layout.comparable(&object.source.etag, object.source.encryption);
+        // Under SSE-KMS the parts' ETags have the form of MD5s and are none.
+        let plain = object.encryption == Encryption::Plain;
+        let made = if plain { composed(held.iter().map(|part| &part.etag)) } else { None };
+        let comparable = is_comparable(object);
         if let Some(made) = &made
             && comparable
             && *made != object.source.etag
@@ -165,6 +165,10 @@ impl Both<'_> {
                 let mut job = current.unwrap_or_else(|| {
                     JobRecord::new(key.clone(), &object.offer.bucket, &object.offer.key, &object.execution, now)
                 });
+                // Somebody copies a newer version by an upload of its own: the record is theirs.
+                if job.upload.as_ref().is_some_and(|upload| upload.upload_id != object.upload_id) {
+                    return job;
+                }
                 job.source = Some(object.source.clone());
                 job.destination_etag = Some(made.clone());
                 job.updated_ms = now;
@@ -239,8 +243,13 @@ impl Both<'_> {
         let ours = Facts { etag: etag.clone(), ..stands };
         let proof = match proof(&source.facts(), &ours, false) {
             Some(proof) => proof,
+            // A part that was streamed is proven by the ETag that came back, which says nothing under SSE-KMS.
+            None if ours.encryption == Encryption::Opaque && object.layout.part_size() > BUFFER_MAX => {
+                let told = "streamed parts under SSE-KMS, and no checksum of the whole on both sides: not proven";
+                return Ok(settled(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()));
+            }
             // Every part was checked by the store or against its answer; the whole is made of exactly these parts.
-            None if made.is_none_or(|made| made == etag) || ours.etag.parts_suffix().is_none() => Proof::Parts,
+            None if ours.encryption == Encryption::Opaque || made.is_none_or(|made| made == etag) => Proof::Parts,
             None => {
                 let told = format!("the parts make {made:?}, the destination answers {etag}");
                 return self.mismatch(large, told).await;
@@ -304,6 +313,7 @@ fn again_or_settle(large: Large, error: CaughtError) -> ItemState {
         offer: object.offer.clone(),
         route: object.route.clone(),
         execution: object.execution.clone(),
+        most_ranges: object.most_ranges,
         replans: object.replans + 1,
         tally: large.tally,
     }))

@@ -11,6 +11,7 @@ use crate::outcomes::{Learnt, Offered, failed, record};
 use crate::source::{Source, SourceLook, Whole};
 use futures::stream::{self, StreamExt as _};
 use longhaul_core::classify::SMALL_MAX;
+use longhaul_core::config::Overwrite;
 use longhaul_core::contract::{Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemState, REST_MAX_BYTES, Seen, as_pairs};
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{Encryption, Md5Digest};
@@ -19,6 +20,7 @@ use longhaul_core::job::JobRecord;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason};
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
+use tokio::time::timeout_at;
 
 /// Times that the looks at both sides are repeated after a refused condition (SEMANTICS.md, rule 3).
 const LOOKS_MAX: u32 = 3;
@@ -31,7 +33,7 @@ enum Ended {
     Large(ObjectRef),
     /// It remains for the next round; why.
     Remains(StepError),
-    /// The time is up before it began.
+    /// The time was up before it began or ended.
     NoTime,
 }
 
@@ -54,7 +56,9 @@ pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) ->
                     return (*index, Ended::NoTime);
                 }
                 let copy = Copy { clients, context, source, destination, batch, object };
-                (*index, copy.run(known).await)
+                // What is still under way when the time is up is dropped, and remains.
+                let ended = timeout_at(context.last_moment(), copy.run(known)).await;
+                (*index, ended.unwrap_or(Ended::NoTime))
             }
         })
         .buffer_unordered(clients.engine.in_flight())
@@ -184,13 +188,15 @@ impl Copy<'_> {
         let key = self.batch.route.destination_key(&self.object.key)?;
         let mut stands = match known {
             // The ledger has never heard of the object: `If-None-Match: *` is the look.
-            None => None,
-            Some(_) => self.destination.head(&key).await?,
+            // Where nothing may be overwritten, a store that ignores the header must not get the chance.
+            None if self.batch.route.options.overwrite != Overwrite::Never => None,
+            _ => self.destination.head(&key).await?,
         };
         let mut looks = 1;
         loop {
             match self.once(&key, known, stands.as_ref()).await {
                 Err(error) if error.name == ErrorName::DestinationChanged && looks < LOOKS_MAX => {
+                    self.context.back_off(looks).await;
                     stands = self.destination.head(&key).await?;
                     looks += 1;
                 }
@@ -207,7 +213,7 @@ impl Copy<'_> {
         let pair = known
             .and_then(|record| Some((record.source.as_ref()?, record.destination_etag.as_ref()?)))
             .filter(|(_, etag)| stands.is_some_and(|facts| facts.etag == **etag))
-            .filter(|_| options.overwrite != longhaul_core::config::Overwrite::Always);
+            .filter(|_| options.overwrite != Overwrite::Always);
         let (look, body) = match source.get_whole(&object.key, pair.map(|(source, _)| &source.etag)).await? {
             Whole::Object(look, body) => (look, body),
             Whole::NotModified => {

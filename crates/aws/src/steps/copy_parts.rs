@@ -12,9 +12,9 @@ use longhaul_core::contract::{IDLE_ROUNDS_MAX, LargeObject, RANGE_ROUNDS_MAX, Ra
 use longhaul_core::error::ErrorName;
 use longhaul_core::layout::PartRange;
 use longhaul_core::tally::Tally;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Copies parts until the range is complete or the time is nearly up; returns what remains.
 ///
@@ -27,7 +27,7 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
     let destination = Destination::connect(clients, &object.route.destination).await?;
     check_current(&source, object).await?;
     let held = destination.list_parts(&object.destination_key, &object.upload_id, *range).await?;
-    let parts = trusted(&object.layout, &held, &destination);
+    let parts = trusted(object, &held);
     let mut missing: BTreeSet<u32> =
         parts.missing().filter(|number| (range.first..=range.last).contains(number)).collect();
     let mut tally = Tally { parts_held: u64::from(range.len()) - missing.len() as u64, ..Tally::default() };
@@ -86,12 +86,18 @@ pub(super) async fn check_current(source: &Source, object: &LargeObject) -> Resu
 
 struct Copied {
     sent: Vec<u32>,
-    /// The first error; nothing was begun after it.
+    /// What stopped it before the time did.
     error: Option<StepError>,
 }
 
-/// Copies parts, as many at once as the engine admits. A part is begun only if it can end in time at the slowest rate
-/// seen so far; the first ones always are.
+/// Parts at once in the beginning; one more for each that arrives, half as many after a fault. What a slow link cannot
+/// carry is not put on it all at once.
+const WIDTH_AT_FIRST: usize = 4;
+/// Faults in a row, each of them a part that was given up after its own repeats, that end the invocation.
+const FAULTS_MAX: usize = 4;
+
+/// Copies parts, as many at once as the link and the engine take, until none is missing or the time is nearly up. A part
+/// is begun only if it can end in time at the slowest rate seen so far; the first ones always are.
 async fn copy_all(
     clients: &Clients,
     context: &Context,
@@ -106,31 +112,38 @@ async fn copy_all(
         let result = copy_part(engine, context, source, destination, object, number).await;
         (number, begun.elapsed(), result)
     };
-    let mut waiting = missing.iter().copied();
+    let mut waiting: VecDeque<u32> = missing.iter().copied().collect();
     let mut flying = FuturesUnordered::new();
     let mut copied = Copied { sent: Vec::new(), error: None };
     let mut slowest = Duration::ZERO;
+    let mut width = WIDTH_AT_FIRST.min(engine.in_flight());
+    let mut faults = 0;
     loop {
-        while copied.error.is_none() && flying.len() < engine.in_flight() {
-            let begins = copied.sent.is_empty() && flying.is_empty() || context.time_left() > slowest;
-            if !begins {
-                break;
-            }
-            let Some(number) = waiting.next() else { break };
+        while flying.len() < width {
+            let begins = copied.sent.is_empty() && flying.is_empty() && faults == 0 || context.time_left() > slowest;
+            let Some(number) = (if begins { waiting.pop_front() } else { None }) else { break };
             flying.push(one(number));
         }
-        let fatal = copied.error.as_ref().is_some_and(|error| !error.name.is_retryable());
-        let Some((number, took, result)) = (if fatal { None } else { flying.next().await }) else {
+        // What is still under way when the time is up is dropped: the next invocation asks what arrived.
+        let Ok(Some((number, took, result))) = timeout_at(context.last_moment(), flying.next()).await else {
             return copied;
         };
         match result {
             Ok(()) => {
                 copied.sent.push(number);
                 slowest = slowest.max(took);
+                width = (width + 1).min(engine.in_flight());
+                faults = 0;
             }
             Err(error) => {
                 tracing::warn!(key = object.offer.key, number, %error, "part failed");
-                copied.error.get_or_insert(error);
+                faults += 1;
+                width = (width / 2).max(1);
+                if !error.name.is_retryable() || faults == FAULTS_MAX {
+                    copied.error = Some(error);
+                    return copied;
+                }
+                waiting.push_back(number);
             }
         }
     }

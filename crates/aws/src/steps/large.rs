@@ -12,6 +12,7 @@ use longhaul_core::classify::{Class, SMALL_MAX};
 use longhaul_core::config::{Overwrite, Route};
 use longhaul_core::contract::{Large, LargeObject, Seen};
 use longhaul_core::error::ErrorName;
+use longhaul_core::etag::Encryption;
 use longhaul_core::integrity::{Facts, proof};
 use longhaul_core::job::{JobRecord, SourceIdentity, UploadRecord};
 use longhaul_core::layout::{HeldParts, PART_DEFAULT, PartLayout, PartRange, RANGES_MAX, ranges_for};
@@ -62,12 +63,22 @@ pub(super) fn without_copy(
     }
 }
 
-/// Looks at the destination, then at the source (rule 2), and lays out the work.
+/// Looks at the destination, then at the source (rule 2), and lays out the work. A source that changes or goes between
+/// two looks is looked at once more.
 pub(super) async fn plan_large(
     clients: &Clients,
     context: &Context,
     to_plan: &ToPlan<'_>,
 ) -> Result<Planned, StepError> {
+    match look_and_plan(clients, context, to_plan).await {
+        Err(error) if matches!(error.name, ErrorName::SourceChanged | ErrorName::SourceGone) => {
+            look_and_plan(clients, context, to_plan).await
+        }
+        other => other,
+    }
+}
+
+async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_>) -> Result<Planned, StepError> {
     let ToPlan { offer, route, .. } = to_plan;
     let destination_key = route.destination_key(&offer.key)?;
     let key = LedgerKey::new(&route.destination, &destination_key);
@@ -103,19 +114,22 @@ pub(super) async fn plan_large(
         seen,
         upload_id: upload.record.upload_id,
         layout: upload.record.layout,
+        encryption: upload.record.encryption,
+        most_ranges: route.options.max_ranges.unwrap_or(RANGES_MAX as u32),
         replans: to_plan.replans,
     };
-    Ok(Planned::Work(Box::new(laid_out(object, &upload.held, &destination))))
+    Ok(Planned::Work(Box::new(laid_out(object, &upload.held))))
 }
 
 /// The ranges of parts that an upload misses.
-pub(super) fn laid_out(object: LargeObject, held: &[HeldPart], destination: &Destination) -> Large {
-    let parts = trusted(&object.layout, held, destination);
-    let missing_bytes = parts.missing().filter_map(|number| object.layout.part(number)).map(|(_, length)| length).sum();
-    let most = object.route.options.max_ranges.map_or(RANGES_MAX, |most| most as usize);
-    let ranges = parts.missing_ranges(ranges_for(missing_bytes, most));
+pub(super) fn laid_out(object: LargeObject, held: &[HeldPart]) -> Large {
+    let parts = trusted(&object, held);
+    let missing: Vec<u32> = parts.missing().collect();
+    let missing_bytes = missing.iter().filter_map(|number| object.layout.part(*number)).map(|(_, length)| length).sum();
+    let ranges = parts.missing_ranges(ranges_for(missing_bytes, object.most_ranges as usize));
     Large {
         max_concurrency: ranges.len().max(1) as u32,
+        held: object.layout.count() - missing.len() as u32,
         object,
         ranges,
         rounds: 0,
@@ -126,19 +140,26 @@ pub(super) fn laid_out(object: LargeObject, held: &[HeldPart], destination: &Des
     }
 }
 
-/// The parts that count as held: those of the right size that the store could refuse (rule 8).
+/// The parts that count as held: those of the right size that the store could refuse, or that the composed ETag will
+/// prove (rule 8).
 ///
-/// A large part over plain HTTP carries no proof; if the function that sent it died before it compared the ETag, nobody
-/// did. Such parts are sent again.
-pub(super) fn trusted(layout: &PartLayout, held: &[HeldPart], destination: &Destination) -> HeldParts {
+/// A part too large to be held in memory is sent without its MD5. If the function that sent it died before it compared
+/// the ETag that came back, nobody did: where no source ETag will tell, such parts are sent again.
+pub(super) fn trusted(object: &LargeObject, held: &[HeldPart]) -> HeldParts {
+    let layout = &object.layout;
     let mut parts = HeldParts::none(layout);
-    if layout.part_size() > BUFFER_MAX && destination.is_plain_http() {
+    if layout.part_size() > BUFFER_MAX && !is_comparable(object) {
         return parts;
     }
     for part in held.iter().filter(|part| has_right_size(layout, part)) {
         parts.insert(part.number);
     }
     parts
+}
+
+/// True if the ETag composed from the parts must equal the source's.
+pub(super) fn is_comparable(object: &LargeObject) -> bool {
+    object.encryption == Encryption::Plain && object.layout.comparable(&object.source.etag, object.source.encryption)
 }
 
 /// True if the part has the size that the layout gives it.
@@ -204,8 +225,8 @@ async fn find_or_begin(
         };
         let layout = layout_for(source, &offer.key, identity, route).await?;
         let metadata = source.metadata(&offer.key, look).await?;
-        let upload_id = destination.create_upload(destination_key, &metadata, &route.options).await?;
-        let upload = UploadRecord { upload_id, layout };
+        let (upload_id, encryption) = destination.create_upload(destination_key, &metadata, &route.options).await?;
+        let upload = UploadRecord { upload_id, layout, encryption };
         begin(&mut next, offer, execution, now);
         next.source = Some(identity.clone());
         next.bytes = identity.size;

@@ -105,6 +105,7 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
     let mut large = large;
     left.extend(large.split_off(large.len().min(ITEMS_MAX / 2)).into_iter().map(|routed| routed.offer));
     let mut work = Vec::new();
+    let begun_ms = context.clock.now_ms();
     let planned: Vec<(Routed, Result<Planned, StepError>)> = stream::iter(large)
         .map(|routed| {
             let (route, execution) = (&routes[routed.route], &execution);
@@ -124,7 +125,8 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
             Ok(Planned::Work(large)) => work.push(ItemState::CopyParts(large)),
             Ok(Planned::Small(offer)) => small.push(Routed { offer, route: routed.route }),
             Ok(Planned::Ended(outcome, learnt)) => {
-                tally += record(clients, context, offered, &outcome, *learnt, None).await?;
+                let learnt = Learnt { begun_ms: Some(begun_ms), ..*learnt };
+                tally += record(clients, context, offered, &outcome, learnt, None).await?;
             }
             // The whole step is repeated: what was planned is found again.
             Err(error) if error.name.is_retryable() || error.keys_refused => return Err(error),
@@ -222,17 +224,19 @@ async fn measure(
 fn share_ranges(work: &mut [ItemState]) {
     let share = RANGES_TOTAL_MAX.checked_div(work.len()).unwrap_or(RANGES_TOTAL_MAX).max(1);
     for item in work {
-        if let ItemState::CopyParts(large) = item
-            && large.ranges.len() > share
-        {
-            large.ranges = merged(&large.ranges, share);
-            large.max_concurrency = large.ranges.len() as u32;
+        if let ItemState::CopyParts(large) = item {
+            large.object.most_ranges = large.object.most_ranges.min(share as u32);
+            large.ranges = merged(std::mem::take(&mut large.ranges), share);
+            large.max_concurrency = large.ranges.len().max(1) as u32;
         }
     }
 }
 
 /// At most `most` ranges that cover the given ones, over parts that are held already.
-fn merged(ranges: &[PartRange], most: usize) -> Vec<PartRange> {
+fn merged(ranges: Vec<PartRange>, most: usize) -> Vec<PartRange> {
+    if ranges.len() <= most {
+        return ranges;
+    }
     ranges
         .chunks(ranges.len().div_ceil(most))
         .map(|group| PartRange { first: group[0].first, last: group[group.len() - 1].last })
@@ -301,7 +305,7 @@ async fn placed(clients: &Clients, execution: &str, batches: Vec<Batch>) -> Resu
     if manifest.len() <= INLINE_MAX_BYTES {
         return Ok(batches.into_iter().map(ItemState::CopyObjects).collect());
     }
-    let key = plan_key(execution);
+    let key = plan_key(execution, &manifest);
     clients.work.put(&key, Bytes::from(manifest)).await?;
     let bucket = clients.work.bucket().to_owned();
     Ok(batches
@@ -316,10 +320,13 @@ async fn placed(clients: &Clients, execution: &str, batches: Vec<Batch>) -> Resu
 }
 
 async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Result<ItemState, StepError> {
-    let Again { offer, route, execution, replans, tally } = again;
+    let Again { offer, route, execution, most_ranges, replans, tally } = again;
     let to_plan = ToPlan { offer: &offer, route: &route, execution: &execution, replans };
     match plan_large(clients, context, &to_plan).await? {
         Planned::Work(mut large) => {
+            large.object.most_ranges = most_ranges;
+            large.ranges = merged(large.ranges, most_ranges.max(1) as usize);
+            large.max_concurrency = large.ranges.len().max(1) as u32;
             large.tally = tally;
             Ok(ItemState::CopyParts(large))
         }
@@ -386,7 +393,7 @@ mod tests {
     #[test]
     fn merged_ranges_cover_what_they_replace() {
         let ranges: Vec<_> = (0..40).map(|n| PartRange { first: n * 10 + 1, last: n * 10 + 5 }).collect();
-        let few = merged(&ranges, 7);
+        let few = merged(ranges.clone(), 7);
         assert!(few.len() <= 7);
         assert_eq!((few[0].first, few[few.len() - 1].last), (1, 395));
         for range in ranges {

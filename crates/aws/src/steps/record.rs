@@ -20,10 +20,8 @@ const READS_AT_ONCE: usize = 16;
 pub(super) async fn record_end(clients: &Clients, _context: &Context, record: Record) -> Result<End, StepError> {
     let Record { execution, tally, results, rest, route } = record;
     let tally: Tally = tally + results.iter().map(|done| done.tally).sum::<Tally>();
-    let exceptions = exceptions(clients, &execution).await?;
-    let outcome = ExecutionOutcome { execution: execution.clone(), tally, exceptions };
-    let body = serde_json::to_vec(&outcome).map_err(|error| StepError::bug(error.to_string()))?;
-    clients.work.put(&outcome_key(&execution), body.into()).await?;
+    let continued = !rest.is_empty() || results.iter().any(|done| !done.remaining.is_empty());
+    write_outcome(clients, &execution, tally, continued).await?;
     tracing::info!(execution = short_execution(&execution), tally = %serde_json::to_string(&tally).unwrap_or_default(), "ended");
 
     let then = Verdict::of(&tally);
@@ -44,6 +42,30 @@ pub(super) async fn record_end(clients: &Clients, _context: &Context, record: Re
     let name = successor_name(&execution);
     let request = Request { objects, manifests, route, ..Request::default() };
     Ok(End::Continue(Box::new(Successor { name, request, then, tally })))
+}
+
+/// Writes the outcome object of an execution; an older one is replaced.
+pub(super) async fn write_outcome(
+    clients: &Clients,
+    execution: &str,
+    tally: Tally,
+    continued: bool,
+) -> Result<(), StepError> {
+    let exceptions = exceptions(clients, execution).await?;
+    let outcome = ExecutionOutcome { execution: execution.to_owned(), tally, continued, exceptions };
+    let body = serde_json::to_vec(&outcome).map_err(|error| StepError::bug(error.to_string()))?;
+    clients.work.put(&outcome_key(execution), body.into()).await
+}
+
+/// The outcome object of an execution, if it came so far as to write one.
+pub(super) async fn read_outcome(clients: &Clients, execution: &str) -> Result<Option<ExecutionOutcome>, StepError> {
+    let key = outcome_key(execution);
+    if !clients.work.list(&key).await?.contains(&key) {
+        return Ok(None);
+    }
+    let body = clients.work.get(clients.work.bucket(), &key, 0, None).await?;
+    let outcome = serde_json::from_slice(&body).map_err(|error| StepError::bug(format!("{key}: {error}")))?;
+    Ok(Some(outcome))
 }
 
 async fn exceptions(clients: &Clients, execution: &str) -> Result<Vec<Exception>, StepError> {

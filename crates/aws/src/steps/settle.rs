@@ -1,19 +1,22 @@
 //! Gives a failed item, request or execution its outcomes.
 
 use super::objects::{batch_objects, read_lines, records_of};
-use super::record::record_end;
+use super::record::{read_outcome, record_end, write_outcome};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, exception_name, failed, ledger_key, record};
+use futures::future::ready;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::config::Route;
 use longhaul_core::contract::{
     Again, Batch, Done, ItemState, LargeObject, Rest, SettleInput, SettleItem, SettleOutput, SettleRequest, Settled,
 };
 use longhaul_core::error::{ErrorName, Failure};
 use longhaul_core::job::JobRecord;
-use longhaul_core::names::exception_prefix;
+use longhaul_core::names::{exception_prefix, short_execution};
+use longhaul_core::outcome::{Outcome, SkipReason};
 use longhaul_core::request::{ObjectRef, Request, deduplicated};
 use longhaul_core::tally::Tally;
 use serde_json::Value;
@@ -34,8 +37,10 @@ pub struct Ended {
     pub reason: Option<String>,
 }
 
-/// Objects of a manifest that are settled at once.
-const SETTLED_AT_ONCE: usize = 1_000;
+/// Objects of a manifest that are read at once.
+const LINES_AT_ONCE: usize = 1_000;
+/// Objects settled at once.
+const SETTLED_AT_ONCE: usize = 16;
 
 /// Settles a failed item or request, or ends the execution.
 pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) -> Result<SettleOutput, StepError> {
@@ -52,6 +57,11 @@ pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) ->
 
 /// Settles every object of an execution that ended without giving it an outcome (SEMANTICS.md, rule 11).
 pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) -> Result<SettleOutput, StepError> {
+    // An execution that recorded its end and left nothing to others has settled everything itself.
+    let recorded = read_outcome(clients, &ended.execution).await?;
+    if let Some(outcome) = recorded.as_ref().filter(|outcome| outcome.tally.unsettled == 0 && !outcome.continued) {
+        return Ok(SettleOutput::Settled(Settled { tally: outcome.tally, ..Settled::default() }));
+    }
     let input = match &ended.input {
         Some(input) => input.clone(),
         None => clients.outbox.input_of(&ended.execution).await?,
@@ -65,7 +75,10 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
         if ended.status == "TIMED_OUT" { "States.Timeout".to_owned() } else { format!("Execution{}", ended.status) };
     let lost =
         Lost { execution: &ended.execution, since_ms: Some(ended.started_ms), failure: Failure::new(name, told) };
-    Ok(SettleOutput::Settled(settle_request(clients, context, &request, &lost).await?))
+    let settled = settle_request(clients, context, &request, &lost).await?;
+    let continued = recorded.is_some_and(|outcome| outcome.continued);
+    write_outcome(clients, &ended.execution, settled.tally, continued).await?;
+    Ok(SettleOutput::Settled(settled))
 }
 
 /// Why objects have no outcome.
@@ -83,11 +96,16 @@ impl Lost<'_> {
         if let Some(outcome) = known.outcome_of(self.execution) {
             return Some(outcome.tally());
         }
+        // Another execution's outcome counts if its look at the source came after this one began: it copied, or
+        // failed to copy, what was current then. A superseded version only points at a newer one.
         let since = self.since_ms?;
-        (known.status.is_final() && known.updated_ms >= since)
-            .then(|| known.outcome_of(&known.execution))
-            .flatten()
-            .map(|outcome| outcome.tally())
+        let outcome = known.outcome_of(&known.execution)?;
+        let counts = match &outcome {
+            Outcome::Failed { .. } => known.updated_ms >= since,
+            Outcome::Skipped { reason: SkipReason::Superseded } => false,
+            _ => known.started_ms >= since,
+        };
+        counts.then(|| outcome.tally())
     }
 }
 
@@ -159,19 +177,21 @@ async fn settle_objects(
     objects: Vec<ObjectRef>,
     lost: &Lost<'_>,
 ) -> Result<Tally, StepError> {
-    let mut tally = Tally::default();
     let offers: Vec<&ObjectRef> = objects.iter().collect();
     let records = records_of(clients, route, &offers).await?;
-    for (offer, (_, known)) in objects.iter().zip(records) {
-        if let Some(had) = lost.outcome(known.as_ref()) {
-            tally += had;
-            continue;
-        }
-        let offered = Offered { offer, route: Some(route), execution: lost.execution };
-        let outcome = failed(lost.failure.clone());
-        tally += record(clients, context, offered, &outcome, Learnt::default(), Some(known)).await?;
-    }
-    Ok(tally)
+    stream::iter(objects.iter().zip(records))
+        .map(|(offer, (_, known))| async move {
+            if let Some(had) = lost.outcome(known.as_ref()) {
+                return Ok(had);
+            }
+            let offered = Offered { offer, route: Some(route), execution: lost.execution };
+            let outcome = failed(lost.failure.clone());
+            record(clients, context, offered, &outcome, Learnt::default(), Some(known)).await
+        })
+        .boxed()
+        .buffered(SETTLED_AT_ONCE)
+        .try_fold(Tally::default(), |sum, tally| ready(Ok(sum + tally)))
+        .await
 }
 
 /// Settles whatever of a request has no outcome. A request that cannot be read names no object: it counts as one
@@ -195,10 +215,32 @@ async fn settle_request(
     let mut tally = settle_group(clients, context, deduplicated(objects), given.as_ref(), lost).await?;
     for manifest in manifests {
         let mut next = Some(manifest);
-        while let Some(manifest) = next {
-            let lines = read_lines(clients, &manifest, SETTLED_AT_ONCE).await?;
-            tally += settle_group(clients, context, lines.objects, given.as_ref(), lost).await?;
-            next = lines.rest;
+        while let Some(manifest) = next.take() {
+            let read = if context.time_left().is_zero() {
+                Err(StepError::rejected("no time was left to settle it object by object"))
+            } else {
+                read_lines(clients, &manifest, LINES_AT_ONCE).await
+            };
+            match read {
+                Ok(lines) => {
+                    tally += settle_group(clients, context, lines.objects, given.as_ref(), lost).await?;
+                    next = lines.rest;
+                }
+                // What cannot be settled object by object goes to the failed queue as it is, from here to its end.
+                Err(error) if error.name == ErrorName::Rejected => {
+                    let request = Request {
+                        manifests: vec![manifest],
+                        route: given.clone(),
+                        failure: Some(Failure::new(&lost.failure.name, format!("{}; {error}", lost.failure.message))),
+                        execution: Some(short_execution(lost.execution).to_owned()),
+                        ..Request::default()
+                    };
+                    let body = serde_json::to_string(&request).map_err(|error| StepError::bug(error.to_string()))?;
+                    clients.outbox.send_failed(&body).await?;
+                    tally.failed += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(Settled { tally, ..Settled::default() })

@@ -47,6 +47,7 @@ pub(super) fn large(missing: &[(u32, u32)]) -> Large {
         object: large_object(),
         ranges: missing.iter().map(|(first, last)| PartRange { first: *first, last: *last }).collect(),
         max_concurrency: 2,
+        held: 0,
         rounds: 1,
         idle: 0,
         tally: Tally::default(),
@@ -71,6 +72,8 @@ fn large_object() -> LargeObject {
         seen: Seen::Absent,
         upload_id: "upload".into(),
         layout: PartLayout::new(40 * MIB, 8 * MIB).unwrap(),
+        encryption: longhaul_core::etag::Encryption::Plain,
+        most_ranges: 40,
         replans: 0,
     }
 }
@@ -84,7 +87,14 @@ pub(super) fn error(name: &str) -> CaughtError {
 }
 
 pub(super) fn again() -> Again {
-    Again { offer: object("large"), route: route(), execution: EXECUTION.into(), replans: 1, tally: Tally::default() }
+    Again {
+        offer: object("large"),
+        route: route(),
+        execution: EXECUTION.into(),
+        most_ranges: 40,
+        replans: 1,
+        tally: Tally::default(),
+    }
 }
 
 pub(super) fn range_work(first: u32, last: u32) -> RangeWork {
