@@ -1,7 +1,7 @@
 # Each target installs the tools it needs into .venvs, once.
 AWS := .venvs/aws/bin/python
 
-.PHONY: demo test lint build deploy stop
+.PHONY: demo test lint build deploy stop measure
 
 demo: ; @python3 local/tools.py sam aws && exec $(AWS) local/demo.py
 
@@ -19,3 +19,6 @@ build: ; @python3 local/tools.py --target=$(ARCH) sam && PATH="$(CURDIR)/.venvs/
 deploy: build ; @PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam deploy --guided
 
 stop: ; @python3 local/endpoints.py stop
+
+# The bars too large for CI; figures in benches/README.md.
+measure: ; cargo test --release --locked -p longhaul --test it -- --ignored --nocapture full_measure

@@ -186,7 +186,7 @@ def main():
         came = {key: (objects.digest(here, SOURCE, key), objects.digest(there, DESTINATION, key)) for key, _ in OBJECTS}
         equal = table(records, came)
         failed, dead = deployed.waiting(deployed.failed), deployed.waiting(deployed.dead)
-        resumed = f"{watch.faults} killed in the middle and resumed" if watch.faults else "no function was caught in the middle"
+        resumed = f"{watch.faults} functions killed in the middle and resumed" if watch.faults else "no function was caught in the middle"
         good = equal == len(OBJECTS) and watch.faults and not failed and not dead
         say(f"\nverdict: {equal} of {len(OBJECTS)} objects arrived, byte for byte; {resumed}; "
             f"{failed} on the failed queue, {dead} on the dead-letter queue; {time.monotonic() - began:.0f} s")

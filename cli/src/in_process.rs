@@ -198,11 +198,12 @@ impl Runner {
         match settle_ended(&self.shared.clients, &context, lost).await {
             Ok(SettleOutput::Settled(settled)) => {
                 ended.tally = Tally { unsettled: 0, ..settled.tally };
-                for (_, body) in self.shared.work.take(&exception_prefix(execution)) {
-                    if let Ok(exception) = serde_json::from_slice::<Exception>(&body)
-                        && !ended.exceptions.iter().any(|known| known.object == exception.object)
-                    {
-                        ended.exceptions.push(exception);
+                for (_, body) in self.shared.work.take(&outcome_key(execution)) {
+                    let outcome = serde_json::from_slice::<ExecutionOutcome>(&body);
+                    for exception in outcome.map(|outcome| outcome.exceptions).unwrap_or_default() {
+                        if !ended.exceptions.iter().any(|known| known.object == exception.object) {
+                            ended.exceptions.push(exception);
+                        }
                     }
                 }
             }

@@ -1,12 +1,13 @@
 //! Looks and writes at the destination.
 
 use crate::clients::{Clients, request_timeout};
+use crate::denial::{explained, payer};
 use crate::error::{Place, StepError, from_sdk};
 use crate::metadata::{Metadata, with_metadata};
 use crate::source::whole_checksum;
 use aws_sdk_s3::config::Builder as Override;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart, RequestPayer};
+use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use longhaul_core::config::{Options, Side};
 use longhaul_core::contract::Seen;
 use longhaul_core::error::ErrorName;
@@ -71,10 +72,6 @@ impl Destination {
         self.side.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
-    fn payer(&self) -> Option<RequestPayer> {
-        self.side.requester_pays.then_some(RequestPayer::Requester)
-    }
-
     fn what(&self, verb: &str, key: &str) -> String {
         format!("{verb} s3://{}/{key} at the destination", self.side.bucket)
     }
@@ -87,7 +84,7 @@ impl Destination {
             .bucket(&self.side.bucket)
             .key(key)
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await;
@@ -105,26 +102,8 @@ impl Destination {
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
             Err(error) => {
                 let error = from_sdk(Place::Destination, &self.what("looking at", key), &error);
-                Err(if error.is_mute_denial() { self.denial(key, error).await } else { error })
+                Err(explained(&self.client, &self.side, Place::Destination, key, error).await)
             }
-        }
-    }
-
-    /// The reason behind a HEAD that was denied without one: a listing says whether the keys themselves are refused.
-    async fn denial(&self, key: &str, denied: StepError) -> StepError {
-        let listing = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.side.bucket)
-            .prefix(key)
-            .max_keys(1)
-            .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
-            .send()
-            .await;
-        match listing.map_err(|error| from_sdk(Place::Destination, &self.what("looking for", key), &error)) {
-            Err(told) if told.keys_refused => told,
-            _ => denied,
         }
     }
 
@@ -149,7 +128,7 @@ impl Destination {
                 .set_if_none_match(none_match)
                 .set_if_match(if_match)
                 .set_expected_bucket_owner(self.side.owner.clone())
-                .set_request_payer(self.payer())
+                .set_request_payer(payer(&self.side))
                 .body(ByteStream::from(body.clone()))
                 .customize()
                 .disable_payload_signing()
@@ -200,7 +179,7 @@ impl Destination {
             .bucket(&self.side.bucket)
             .key(key)
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .send()
             .await
             .map_err(|error| from_sdk(Place::Destination, &what, &error))?;
@@ -232,7 +211,7 @@ impl Destination {
             .content_length(length as i64)
             .set_content_md5(md5.map(|md5| md5.base64()))
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .body(body)
             .customize()
             .disable_payload_signing()
@@ -266,7 +245,7 @@ impl Destination {
                 // Most parts of a page: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
                 .max_parts((range.last - marker).min(1_000) as i32)
                 .set_expected_bucket_owner(self.side.owner.clone())
-                .set_request_payer(self.payer())
+                .set_request_payer(payer(&self.side))
                 .send()
                 .await
                 .map_err(|error| from_sdk(Place::Destination, &self.what("listing the parts of", key), &error))?;
@@ -316,7 +295,7 @@ impl Destination {
                 .set_if_none_match(none_match)
                 .set_if_match(if_match)
                 .set_expected_bucket_owner(self.side.owner.clone())
-                .set_request_payer(self.payer())
+                .set_request_payer(payer(&self.side))
                 .customize()
                 .config_override(longest(COMPLETE_TIMEOUT))
                 .send()
@@ -341,7 +320,7 @@ impl Destination {
             .key(key)
             .upload_id(upload_id)
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .send()
             .await;
         match answer {

@@ -4,6 +4,7 @@
 pub mod clients;
 pub mod context;
 pub mod credentials;
+mod denial;
 pub mod destination;
 pub mod engine;
 pub mod error;

@@ -1,10 +1,11 @@
 //! Reads at the source.
 
 use crate::clients::Clients;
+use crate::denial::{explained, payer};
 use crate::error::{Place, StepError, from_sdk};
 use crate::metadata::{Metadata, metadata_of, tagging_query};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, RequestPayer};
+use aws_sdk_s3::types::ChecksumMode;
 use longhaul_core::config::Side;
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{ETag, Encryption};
@@ -94,10 +95,6 @@ impl Source {
         Ok(Self { client: clients.sides.client(side).await?, side: side.clone() })
     }
 
-    fn payer(&self) -> Option<RequestPayer> {
-        self.side.requester_pays.then_some(RequestPayer::Requester)
-    }
-
     fn what(&self, verb: &str, key: &str) -> String {
         format!("{verb} s3://{}/{key} at the source", self.side.bucket)
     }
@@ -111,7 +108,7 @@ impl Source {
             .key(key)
             .set_version_id(version_id.map(str::to_owned))
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await;
@@ -123,26 +120,8 @@ impl Source {
                 if error.name == ErrorName::SourceGone {
                     self.check_bucket().await?;
                 }
-                Err(if error.is_mute_denial() { self.denial(key, error).await } else { error })
+                Err(explained(&self.client, &self.side, Place::Source, key, error).await)
             }
-        }
-    }
-
-    /// The reason behind a HEAD that was denied without one: a listing says whether the keys themselves are refused.
-    async fn denial(&self, key: &str, denied: StepError) -> StepError {
-        let listing = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.side.bucket)
-            .prefix(key)
-            .max_keys(1)
-            .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
-            .send()
-            .await;
-        match listing.map_err(|error| from_sdk(Place::Source, &self.what("looking for", key), &error)) {
-            Err(told) if told.keys_refused => told,
-            _ => denied,
         }
     }
 
@@ -174,7 +153,7 @@ impl Source {
             .set_version_id(identity.version_id.clone())
             .if_match(identity.etag.quoted())
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .send()
             .await
             .map_err(|error| from_sdk(Place::Source, &self.what("looking at the first part of", key), &error))?;
@@ -209,7 +188,7 @@ impl Source {
             .if_match(identity.etag.quoted())
             .range(format!("bytes={offset}-{}", offset + length - 1))
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .send()
             .await
             .map_err(|error| from_sdk(Place::Source, &self.what("reading a part of", key), &error))?;
@@ -233,7 +212,7 @@ impl Source {
             .key(key)
             .set_if_none_match(known.map(ETag::quoted))
             .set_expected_bucket_owner(self.side.owner.clone())
-            .set_request_payer(self.payer())
+            .set_request_payer(payer(&self.side))
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await;
@@ -260,7 +239,7 @@ impl Source {
                 .key(key)
                 .set_version_id(look.identity.version_id.clone())
                 .set_expected_bucket_owner(self.side.owner.clone())
-                .set_request_payer(self.payer())
+                .set_request_payer(payer(&self.side))
                 .send()
                 .await
                 .map_err(|error| from_sdk(Place::Source, &self.what("reading the tags of", key), &error))?;

@@ -34,7 +34,7 @@ pub async fn complete(clients: &Clients, context: &Context, large: Large) -> Res
     let results = std::mem::take(&mut large.results);
     let round: Tally = results.iter().map(|result| result.tally).sum();
     large.tally += round;
-    let stopped = results.into_iter().find_map(|result| result.error);
+    let errors: Vec<CaughtError> = results.into_iter().filter_map(|result| result.error).collect();
     let both = Both {
         clients,
         context,
@@ -50,12 +50,20 @@ pub async fn complete(clients: &Clients, context: &Context, large: Large) -> Res
     };
     let next = laid_out(object.clone(), &held);
     let held: Vec<HeldPart> = held.into_iter().filter(|part| has_right_size(&object.layout, part)).collect();
-    // A part that differed may stand there under the right size.
-    let wrong = stopped.as_ref().is_some_and(|error| error.error == ErrorName::ChecksumMismatch.as_str());
-    if held.len() == object.layout.count() as usize && !wrong {
+    // A part that differed, or that nobody lived to compare, may stand there under the right size.
+    let differed = errors.iter().any(|error| error.error == ErrorName::ChecksumMismatch.as_str());
+    let uncompared = !errors.is_empty() && object.layout.part_size() > BUFFER_MAX && !is_comparable(object);
+    if held.len() == object.layout.count() as usize && !differed && !uncompared {
         return both.finish(large, &held).await;
     }
-    both.go_on(large, next, stopped).await
+    both.go_on(large, next, gravest(errors)).await
+}
+
+/// The error that decides: one that no further round can mend, else the first.
+fn gravest(errors: Vec<CaughtError>) -> Option<CaughtError> {
+    let fatal = |error: &CaughtError| ErrorName::parse(&error.error).is_some_and(|name| !name.is_retryable());
+    let index = errors.iter().position(fatal).unwrap_or(0);
+    errors.into_iter().nth(index)
 }
 
 struct Both<'a> {
