@@ -36,7 +36,7 @@ class World:
         self.secret("writer", chain.user(there, "writer", chain.WRITE, "arrivals"))
         # Well formed, of nobody.
         self.secret("reader", json.dumps({
-            "aws_access_key_id": "AKIANOBODYKNOWSTHIS0", "aws_secret_access_key": "wrong", "region": there.region,
+            "aws_access_key_id": "NOBODYKNOWSTHISKEY00", "aws_secret_access_key": "wrong", "region": there.region,
         }))
         arrivals = {
             "SourceEndpoint": here.endpoint, "SourcePathStyle": "true", "DestinationBucket": "arrivals", "DestinationCredentials": "secret", "DestinationSecret": "e2e/writer",
