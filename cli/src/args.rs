@@ -29,7 +29,7 @@ pub enum Command {
     /// the ledger remembers the uploads, and the destination says which parts it holds.
     ///
     /// Exit status: 0 if every object is migrated, unchanged or skipped; 1 if some failed, or the run could not be
-    /// carried out; 2 for bad usage; 130 if it was interrupted.
+    /// carried out; 2 for bad usage; 130 or 143 if it was interrupted or told to end.
     Copy(Box<CopyArgs>),
 }
 

@@ -110,6 +110,7 @@ pub async fn record(
             if let Some(job) = &current
                 && job.status == Status::Copying
                 && job.execution != execution
+                && !is_newer(learnt.source.as_ref(), job.source.as_ref())
                 && job.source != learnt.source
             {
                 return job.clone();
@@ -135,6 +136,12 @@ pub async fn record(
     let tally = outcome.tally();
     context.count(tally);
     Ok(tally)
+}
+
+/// True if `one` was modified after `other`.
+fn is_newer(one: Option<&SourceIdentity>, other: Option<&SourceIdentity>) -> bool {
+    let modified = |source: Option<&SourceIdentity>| source.and_then(|source| source.last_modified);
+    modified(one) > modified(other)
 }
 
 /// One line an outcome.

@@ -55,11 +55,14 @@ pub fn short_execution(execution: &str) -> &str {
     execution.rsplit(':').next().unwrap_or(execution)
 }
 
+/// What the keys of all manifests that the steps write begin with.
+pub const PLANS_PREFIX: &str = "plans/";
+
 /// The prefix of the manifests that `plan` writes for `execution`. A hash comes first, so that many spread over the key
 /// space of the work bucket.
 pub fn plan_prefix(execution: &str) -> String {
     let hash = Md5Digest::of(execution.as_bytes()).hex();
-    format!("plans/{}/{}/", &hash[..4], short_execution(execution))
+    format!("{PLANS_PREFIX}{}/{}/", &hash[..4], short_execution(execution))
 }
 
 /// The key of a manifest that `plan` writes for `execution`, made from its lines: a late twin of the step, which may
@@ -71,7 +74,7 @@ pub fn plan_key(execution: &str, lines: &[u8]) -> String {
 /// The key of a manifest of objects that a successor takes, made from its lines.
 pub fn rest_key(lines: &[u8]) -> String {
     let hash = Md5Digest::of(lines).hex();
-    format!("plans/{}/rest-{hash}.jsonl", &hash[..4])
+    format!("{PLANS_PREFIX}{}/rest-{hash}.jsonl", &hash[..4])
 }
 
 /// The key of the outcome object of `execution`.

@@ -257,6 +257,8 @@ async fn rule_04_a_superseded_version_is_given_up() {
     world.put("film", 1, 20 * MIB);
     let mut large = large(&world, "film", "e").await;
     assert!(large.object.source.version_id.is_some());
+    // An event offered it, so the newer version has an event of its own.
+    large.object.offer.sequencer = Some(longhaul_core::request::Sequencer("01".into()));
     world.put("film", 2, 20 * MIB);
     let error = copy_parts(&world.clients, &world.context(), ranges(&large).remove(0)).await.unwrap_err();
     assert_eq!(error.name, ErrorName::SourceChanged);
@@ -506,6 +508,36 @@ async fn rule_08_a_part_that_differed_is_never_completed() {
     assert_eq!(names, ["ChecksumMismatch"]);
     assert_eq!(world.there.store().parts(&large.object.upload_id).len(), 2, "all parts stand there, one of them wrong");
     let state = complete(&world.clients, &world.context(), Large { results, ..*large }).await.unwrap();
-    assert!(matches!(state, ItemState::Settle(_)), "{state:?}");
+    assert!(matches!(state, ItemState::PlanAgain(_)), "one fresh upload: {state:?}");
+    assert!(world.there.store().open_uploads().is_empty());
     assert_eq!(world.there.store().get("arrivals", "film"), None);
+}
+
+#[tokio::test]
+async fn without_an_event_a_newer_version_is_planned_once_more() {
+    let world = World::new().await;
+    world.here.store().versioned_bucket("departures");
+    world.put("film", 1, 20 * MIB);
+    let mut large = large(&world, "film", "e").await;
+    world.put("film", 2, 20 * MIB);
+    large.results = vec![serde_json::from_value(json!({"error": {"Error": "SourceChanged", "Cause": "x"}})).unwrap()];
+    let state = complete(&world.clients, &world.context(), large).await.unwrap();
+    assert!(matches!(state, ItemState::PlanAgain(_)), "{state:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_goes_on_with_is_aborted() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    large(&world, "film", "dead").await;
+    assert_eq!(world.there.store().open_uploads().len(), 1);
+    // It is small by now.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    world.put("film", 2, 500);
+    let work = planned(&world, &world.request(&["film"]), "e").await;
+    copy_objects(&world.clients, &world.context(), batch(&work)).await.unwrap();
+    world.assert_equal("film");
+    assert!(world.there.store().open_uploads().is_empty());
+    let record = world.record("film").await.unwrap();
+    assert_eq!((record.status, record.execution.as_str()), (Status::Migrated, "e"));
 }

@@ -81,6 +81,8 @@ impl Both<'_> {
                 Some(ErrorName::SourceChanged | ErrorName::SourceGone) => return self.source_moved(large).await,
                 // A moment ago a range did not find the upload that stands there now: a twin planned again.
                 Some(ErrorName::UploadGone) => return Ok(again_or_settle(large, error.clone())),
+                // The upload holds a wrong part: nothing of it can be used.
+                Some(ErrorName::ChecksumMismatch) => return self.mismatch(large, error.cause.clone()).await,
                 // Names of AWS's own, and what may pass: worth another round as long as parts arrive.
                 Some(ErrorName::Transient | ErrorName::Throttled) | None => {}
                 Some(_) => return Ok(settled(large, error.clone())),
@@ -104,8 +106,8 @@ impl Both<'_> {
         Ok(ItemState::CopyParts(Box::new(Large { rounds, idle, tally: large.tally, ..next })))
     }
 
-    /// The planned version is not the current one any more. With versions, the newer one has its own event; without,
-    /// it is planned once more. The upload holds parts of a version that nobody wants.
+    /// The planned version is not the current one any more. A newer version of an object that an event offered has an
+    /// event of its own; otherwise it is planned once more. The upload holds parts of a version that nobody wants.
     async fn source_moved(&self, large: Large) -> Result<ItemState, StepError> {
         let object = &large.object;
         self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
@@ -117,7 +119,9 @@ impl Both<'_> {
             }
             other => other?,
         };
-        if object.source.version_id.is_some() && current.identity.version_id != object.source.version_id {
+        // Only an event brings a sequencer.
+        let newer = object.source.version_id.is_some() && current.identity.version_id != object.source.version_id;
+        if newer && object.offer.sequencer.is_some() {
             return self.ended(&large, Outcome::Skipped { reason: SkipReason::Superseded }, Learnt::default()).await;
         }
         let error = StepError::new(ErrorName::SourceChanged, "the source changed while it was copied");
@@ -192,6 +196,12 @@ impl Both<'_> {
                 }
                 other => other?,
             };
+            // A store that ignores the condition must not get the chance to overwrite.
+            let never = object.route.options.overwrite == Overwrite::Never;
+            if never && seen == Seen::Absent && self.destination.head(&object.destination_key).await?.is_some() {
+                self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
+                return self.ended(&large, Outcome::Skipped { reason: SkipReason::Exists }, Learnt::default()).await;
+            }
             let completed = self
                 .destination
                 .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), &seen)

@@ -1,6 +1,6 @@
 //! Copies whole small objects, many at once.
 
-use super::large::without_copy;
+use super::large::{abandon, is_abandoned, without_copy};
 use super::objects::{batch_objects, records_of, spill};
 use crate::clients::Clients;
 use crate::context::Context;
@@ -226,6 +226,9 @@ impl Copy<'_> {
                 return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, learnt));
             }
         };
+        if is_abandoned(known, &look, &batch.execution) {
+            abandon(destination, key, known).await;
+        }
         if let Some((outcome, learnt)) = without_copy(options.overwrite, &look, stands, known) {
             return Ok(Tried::Outcome(outcome, learnt));
         }

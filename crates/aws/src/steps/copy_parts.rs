@@ -1,10 +1,10 @@
 //! Copies the missing parts of one range, many at once.
 
-use super::large::trusted;
+use super::large::{is_comparable, trusted};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
-use crate::engine::copy_part;
+use crate::engine::{BUFFER_MAX, copy_part};
 use crate::error::StepError;
 use crate::source::{Source, SourceLook};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -58,6 +58,13 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
         ));
     }
     if rounds >= RANGE_ROUNDS_MAX {
+        if object.layout.part_size() > BUFFER_MAX && !is_comparable(object) {
+            // Nobody could tell the parts that were compared from those that were not.
+            return Err(StepError::new(
+                ErrorName::TooSlow,
+                format!("streamed parts of {} bytes: {rounds} rounds did not suffice", object.layout.part_size()),
+            ));
+        }
         // `complete` finds what is missing and decides who goes on.
         return Ok(RangeState::Done(RangeResult { tally, error: None }));
     }

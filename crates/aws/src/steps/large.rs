@@ -95,16 +95,29 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         }
         other => other?,
     };
-    if let Some((outcome, learnt)) = without_copy(route.options.overwrite, &look, stands.as_ref(), record.as_ref()) {
+    let ended = without_copy(route.options.overwrite, &look, stands.as_ref(), record.as_ref());
+    let is_large = Class::of(look.identity.size) == Class::Large;
+    if (ended.is_some() || !is_large) && is_abandoned(record.as_ref(), &look, to_plan.execution) {
+        abandon(&destination, &destination_key, record.as_ref()).await;
+    }
+    if let Some((outcome, learnt)) = ended {
         return Ok(Planned::Ended(outcome, Box::new(learnt)));
     }
-    if Class::of(look.identity.size) != Class::Large {
+    if !is_large {
         let size = Some(look.identity.size);
         return Ok(Planned::Small(ObjectRef { size, ..(*offer).clone() }));
     }
     let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag));
     let upload =
         find_or_begin(clients, context, to_plan, &key, &destination_key, &source, &destination, &look, record).await?;
+    let proof_is_left = look.checksum.is_some() || upload.record.encryption == Encryption::Plain;
+    if upload.record.layout.part_size() > BUFFER_MAX && !proof_is_left {
+        destination.abort(&destination_key, &upload.record.upload_id).await?;
+        return Err(StepError::rejected(format!(
+            "parts of {} bytes under SSE-KMS, and no checksum of the whole at the source: a copy could not be proven",
+            upload.record.layout.part_size()
+        )));
+    }
     let object = LargeObject {
         offer: (*offer).clone(),
         route: (*route).clone(),
@@ -265,9 +278,17 @@ fn resumable(record: &JobRecord, look: &SourceLook) -> Option<(UploadRecord, Sou
     same.then(|| (upload.clone(), identity.clone()))
 }
 
+/// True if nobody goes on with the upload in the ledger: it is of an older version, or its execution ended or is ours.
+pub(super) fn is_abandoned(record: Option<&JobRecord>, look: &SourceLook, execution: &str) -> bool {
+    record.is_some_and(|record| {
+        let of_this_version = record.source.as_ref().is_some_and(|source| source.is_still(&look.identity));
+        record.upload.is_some() && (!of_this_version || record.status.is_final() || record.execution == execution)
+    })
+}
+
 /// Aborts the upload of a source version that is not current any more. Best effort: the lifecycle rule of the
 /// destination bucket removes what is left.
-async fn abandon(destination: &Destination, destination_key: &str, record: Option<&JobRecord>) {
+pub(super) async fn abandon(destination: &Destination, destination_key: &str, record: Option<&JobRecord>) {
     if let Some(upload) = record.and_then(|record| record.upload.as_ref())
         && let Err(error) = destination.abort(destination_key, &upload.upload_id).await
     {

@@ -209,7 +209,8 @@ async fn measure(
         };
         let Routed { offer, route } = &routed[index];
         let offered = Offered { offer, route: Some(&routes[*route]), execution };
-        tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
+        let learnt = Learnt { begun_ms: Some(context.clock.now_ms()), ..Learnt::default() };
+        tally += record(clients, context, offered, &outcome, learnt, None).await?;
         ended.push(index);
     }
     let mut index = 0;

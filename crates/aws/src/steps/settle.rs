@@ -15,7 +15,7 @@ use longhaul_core::contract::{
 };
 use longhaul_core::error::{ErrorName, Failure};
 use longhaul_core::job::JobRecord;
-use longhaul_core::names::{exception_prefix, short_execution};
+use longhaul_core::names::{exception_prefix, short_execution, successor_name};
 use longhaul_core::outcome::{Outcome, SkipReason};
 use longhaul_core::request::{ObjectRef, Request, deduplicated};
 use longhaul_core::tally::Tally;
@@ -57,9 +57,11 @@ pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) ->
 
 /// Settles every object of an execution that ended without giving it an outcome (SEMANTICS.md, rule 11).
 pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) -> Result<SettleOutput, StepError> {
-    // An execution that recorded its end and left nothing to others has settled everything itself.
+    // An execution that recorded its end has settled everything itself, and its successor does what was left to it.
     let recorded = read_outcome(clients, &ended.execution).await?;
-    if let Some(outcome) = recorded.as_ref().filter(|outcome| outcome.tally.unsettled == 0 && !outcome.continued) {
+    if let Some(outcome) = recorded.as_ref().filter(|outcome| outcome.tally.unsettled == 0)
+        && (!outcome.continued || has_successor(clients, &ended.execution).await?)
+    {
         return Ok(SettleOutput::Settled(Settled { tally: outcome.tally, ..Settled::default() }));
     }
     let input = match &ended.input {
@@ -79,6 +81,16 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
     let continued = recorded.is_some_and(|outcome| outcome.continued);
     write_outcome(clients, &ended.execution, settled.tally, continued).await?;
     Ok(SettleOutput::Settled(settled))
+}
+
+/// True if the successor of an execution was started: it answers for what it was given.
+async fn has_successor(clients: &Clients, execution: &str) -> Result<bool, StepError> {
+    let machine = execution.rsplit_once(':').map_or("", |(machine, _)| machine);
+    match clients.outbox.input_of(&format!("{machine}:{}", successor_name(execution))).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.has_code("ExecutionDoesNotExist") => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why objects have no outcome.
@@ -257,7 +269,10 @@ async fn settle_group(
     // A configuration that cannot be read is a likely cause of what is settled here: it must not stop the settling.
     let config = match given {
         Some(_) => None,
-        None => clients.routes.config().await.ok(),
+        None => match clients.routes.config().await {
+            Err(error) if error.name.is_retryable() => return Err(error),
+            other => other.ok(),
+        },
     };
     let mut groups: Vec<(Option<Route>, Vec<ObjectRef>)> = Vec::new();
     for object in objects {
