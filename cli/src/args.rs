@@ -4,6 +4,7 @@ use crate::sizes::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use longhaul_core::config::{Credentials, Options, Overwrite, Route, Side};
 use longhaul_core::layout::{PART_MAX, PART_MIN};
+use longhaul_lanes::LaneWidth;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -55,9 +56,19 @@ pub struct CopyArgs {
     /// object, where absent.
     #[arg(long, value_name = "SIZE", value_parser = part_size)]
     pub part_size: Option<u64>,
-    /// Parts and small objects in flight at once.
-    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Most parts and small objects in flight at once; how many there are within that is found from what arrives.
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
+    /// Certificates to trust besides those of the machine, as PEM: for a private store over https.
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Sends no part a second time, however slow it is. Otherwise the slowest parts in the end are sent twice, for at
+    /// most a quarter more bytes.
+    #[arg(long)]
+    pub no_hedging: bool,
+    /// Width of the lanes in which MD5s are taken: for measurements.
+    #[arg(long, value_enum, default_value_t = LanesArg::Auto, hide = true)]
+    pub md5_lanes: LanesArg,
     /// Storage class of new objects; the bucket's default where absent.
     #[arg(long, value_name = "CLASS", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub storage_class: Option<String>,
@@ -125,6 +136,25 @@ pub enum OverwriteArg {
     Always,
 }
 
+/// [`LaneWidth`] as an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LanesArg {
+    /// The widest that this processor has.
+    Auto,
+    /// 128 bits, as on arm64.
+    #[value(name = "128")]
+    Bits128,
+}
+
+impl From<LanesArg> for LaneWidth {
+    fn from(lanes: LanesArg) -> Self {
+        match lanes {
+            LanesArg::Auto => Self::Auto,
+            LanesArg::Bits128 => Self::Bits128,
+        }
+    }
+}
+
 /// The options of one side, under names of its own.
 macro_rules! side_args {
     ($name:ident, $side:literal, $doc:literal) => {
@@ -183,8 +213,8 @@ macro_rules! side_args {
 side_args!(SourceArgs, "source", "Options of the source.");
 side_args!(DestinationArgs, "destination", "Options of the destination.");
 
-/// Ranges of one object at once: in one process they share the same connections, and each costs two requests.
-const RANGES_MAX: u32 = 4;
+/// Ranges of one object at once: in one process they would share the same connections, and each costs two requests.
+const RANGES_MAX: u32 = 1;
 
 impl CopyArgs {
     /// The route that these options describe. Its error is one of usage.
@@ -284,7 +314,7 @@ mod tests {
         };
         assert_eq!((route.source, route.destination), (source, destination));
         assert_eq!(route.options.part_size, Some(16 << 20));
-        assert_eq!((route.options.max_ranges, route.options.overwrite), (Some(2), Overwrite::Never));
+        assert_eq!((route.options.max_ranges, route.options.overwrite), (Some(1), Overwrite::Never));
     }
 
     #[test]

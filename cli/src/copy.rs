@@ -12,7 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_aws::clients::{Io, Sides};
 use longhaul_aws::context::Clock;
 use longhaul_aws::credentials::Secrets;
-use longhaul_aws::engine::{Engine, part_memory};
+use longhaul_aws::engine::Engine;
 use longhaul_aws::ledger::{EmbeddedLedger, default_path};
 use longhaul_core::config::{Config, Route};
 use longhaul_core::layout::PART_DEFAULT;
@@ -51,17 +51,25 @@ impl Copy {
             ),
             None => LocalOutbox::default(),
         };
+        let io = match &args.ca_bundle {
+            Some(path) => std::fs::read(path)
+                .map_err(|error| error.to_string())
+                .and_then(|pem| Io::trusting(&pem))
+                .map_err(|error| format!("--ca-bundle {}: {error}", path.display()))?,
+            None => Io::system(),
+        };
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let part = part_memory(args.part_size.unwrap_or(PART_DEFAULT));
-        let concurrency = args.concurrency;
+        let concurrency = usize::from(args.concurrency);
+        let engine = Engine::new(concurrency, concurrency as u64 * PART_DEFAULT).with_lanes(args.md5_lanes.into());
+        let engine = if args.no_hedging { engine.without_hedging() } else { engine };
         let clock = Clock::system();
         let run = format!("cli-{}-{}", clock.now_ms(), std::process::id());
         let local = Local {
-            sides: Sides::new(Io::system(), shared, Secrets::none()),
+            sides: Sides::new(io, shared, Secrets::none()),
             ledger: ledger.clone(),
             outbox: Arc::new(outbox),
             config: Config { routes: vec![route.clone()] },
-            engine: Engine::new(usize::from(concurrency), u64::from(concurrency) * part.max(PART_DEFAULT)),
+            engine,
         };
         let seed = clock.now_ms() ^ (u64::from(std::process::id()) << 32);
         let runner = Runner::new(local, clock, seed).map_err(|error| error.to_string())?;

@@ -41,8 +41,28 @@ pub struct Summary {
     pub parts_held: u64,
     /// Repeats after a fault.
     pub retries: u64,
-    /// Repeats because a store asked for fewer requests.
+    /// Faults because a store asked for fewer requests.
     pub throttles: u64,
+    /// Faults because a connection was lost or a body ended early.
+    pub resets: u64,
+    /// Faults because nothing moved for too long.
+    pub stalls: u64,
+    /// Faults because a store answered with an error of its own.
+    pub server_errors: u64,
+    /// Faults because a digest differed.
+    pub mismatches: u64,
+    /// Bodies that were read on from where they stopped.
+    pub resumed: u64,
+    /// Parts that were sent a second time because they were slow.
+    pub hedges: u64,
+    /// Bytes that this moved for nothing.
+    pub bytes_hedged: u64,
+    /// Parts or objects that the store copied by itself.
+    pub server_side: u64,
+    /// Bytes read from the source.
+    pub bytes_read: u64,
+    /// Seconds spent waiting before repeats, added up over all transfers.
+    pub seconds_waited: f64,
     /// How long it took.
     pub seconds: f64,
     /// Bytes sent by second.
@@ -92,6 +112,16 @@ impl Summary {
         self.parts_held = counted.parts_held;
         self.retries = counted.retries;
         self.throttles = counted.throttles;
+        self.resets = counted.resets;
+        self.stalls = counted.stalls;
+        self.server_errors = counted.server_errors;
+        self.mismatches = counted.mismatches;
+        self.resumed = counted.resumed;
+        self.hedges = counted.hedges;
+        self.bytes_hedged = counted.bytes_hedged;
+        self.server_side = counted.server_side;
+        self.bytes_read = counted.bytes_down;
+        self.seconds_waited = counted.wait_ms as f64 / 1000.0;
         self.seconds = (seconds * 1000.0).round() / 1000.0;
         self.bytes_per_second = if seconds > 0.0 { (counted.bytes_up as f64 / seconds) as u64 } else { 0 };
     }
@@ -105,6 +135,22 @@ impl Summary {
     /// As one JSON document.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn retries_text(&self) -> String {
+        let causes = [
+            (self.throttles, "throttled"),
+            (self.resets, "connections lost"),
+            (self.stalls, "stalled"),
+            (self.server_errors, "server errors"),
+            (self.mismatches, "mismatches"),
+            (self.resumed, "bodies read on"),
+        ];
+        let told = causes.iter().filter(|(count, _)| *count > 0);
+        let told = told.map(|(count, cause)| format!(", {} {cause}", count_text(*count))).collect::<String>();
+        let waited =
+            if self.seconds_waited >= 0.1 { format!(", {:.1}s waited", self.seconds_waited) } else { String::new() };
+        format!("{}{told}{waited}", count_text(self.retries))
     }
 
     /// As a table, with the first failures below.
@@ -123,7 +169,14 @@ impl Summary {
         rows.push(("sent", format!("{} in {time}, {rate}/s", bytes_text(self.bytes_sent))));
         let (sent, held) = (count_text(self.parts_sent), count_text(self.parts_held));
         rows.push(("parts", format!("{sent} sent, {held} already there")));
-        rows.push(("retries", format!("{}, {} throttled", count_text(self.retries), count_text(self.throttles))));
+        if self.server_side > 0 {
+            rows.push(("by store", format!("{} copied by the store itself", count_text(self.server_side))));
+        }
+        if self.hedges > 0 {
+            let extra = bytes_text(self.bytes_hedged);
+            rows.push(("hedged", format!("{} slow parts sent twice, {extra} extra", count_text(self.hedges))));
+        }
+        rows.push(("retries", self.retries_text()));
         let mut text = format!("{} -> {}", self.source, self.destination);
         for (name, value) in rows {
             text += &format!("\n  {name:<10} {value}");

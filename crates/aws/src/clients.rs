@@ -63,6 +63,31 @@ impl Io {
             sleep: SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()),
         }
     }
+
+    /// As [`Self::system`], trusting the authorities of `pem` besides those of the machine.
+    ///
+    /// The error says why the text holds no certificate.
+    pub fn trusting(pem: &[u8]) -> Result<Self, String> {
+        use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+        use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|error| error.to_string())?;
+        if certificates.is_empty() {
+            return Err("it holds no certificate in PEM form".into());
+        }
+        for certificate in &certificates {
+            webpki::anchor_from_trusted_cert(certificate).map_err(|error| format!("a certificate in it: {error}"))?;
+        }
+        let context = TlsContext::builder()
+            .with_trust_store(TrustStore::default().with_pem_certificate(pem))
+            .build()
+            .map_err(|error| error.to_string())?;
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context)
+            .build_https();
+        Ok(Self { http: Some(http), ..Self::system() })
+    }
 }
 
 /// Longest wait for a connection.

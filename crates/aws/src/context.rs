@@ -86,7 +86,9 @@ impl Context {
     /// Waits before try `attempt` (from 1): full jitter over 200 ms doubled each time, at most 5 s.
     pub async fn back_off(&self, attempt: u32) {
         let most = Duration::from_millis(200).saturating_mul(1 << attempt.min(6)).min(Duration::from_secs(5));
-        tokio::time::sleep(most.mul_f64(self.chance())).await;
+        let wait = most.mul_f64(self.chance());
+        tokio::time::sleep(wait).await;
+        self.count(Tally { wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), ..Tally::default() });
     }
 
     /// Adds to what this invocation did.

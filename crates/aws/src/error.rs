@@ -18,6 +18,8 @@ pub struct StepError {
     pub message: String,
     /// The keys of a side were refused: worth one more try with a secret read anew.
     pub keys_refused: bool,
+    /// Nothing moved, or nobody answered, for too long.
+    pub stalled: bool,
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
     /// The service's own code, where there was one.
@@ -28,12 +30,17 @@ impl StepError {
     /// An error of ours.
     pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
         let message = Failure::new("", message).message;
-        Self { name, message, keys_refused: false, status: None, code: None }
+        Self { name, message, keys_refused: false, stalled: false, status: None, code: None }
     }
 
     /// A request that cannot help when repeated.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorName::Rejected, message)
+    }
+
+    /// A transfer in which nothing moved for too long.
+    pub fn stalled(message: impl Into<String>) -> Self {
+        Self { stalled: true, ..Self::new(ErrorName::Transient, message) }
     }
 
     /// A broken invariant.
@@ -151,7 +158,8 @@ where
         (None, _) => told,
     };
     let keys_refused = code.as_deref().is_some_and(|code| REFUSED_KEYS.contains(&code));
-    StepError { keys_refused, status, code, ..StepError::new(name, format!("{what}: {answer}")) }
+    let stalled = matches!(error, SdkError::TimeoutError(_));
+    StepError { keys_refused, stalled, status, code, ..StepError::new(name, format!("{what}: {answer}")) }
 }
 
 fn named_by_answer(place: Place, status: Option<u16>, code: Option<&str>) -> ErrorName {

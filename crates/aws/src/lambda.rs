@@ -21,8 +21,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Transfers in flight at once in one function; memory bounds them further.
-const IN_FLIGHT: usize = 64;
+/// Most transfers in flight at once in one function; memory bounds them further. Each has two connections, and a
+/// function may have 1,024 files open:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const IN_FLIGHT: usize = 256;
 /// Share of the function's memory for bodies in flight: what is left is for the program, TLS and buffers of the kernel.
 const MEMORY_SHARE: u64 = 2;
 
@@ -146,12 +148,17 @@ fn print_metrics(function: &str, now_ms: u64, tally: Tally) {
     println!("{}", metrics(function, now_ms, tally));
 }
 
+fn unit(name: &str) -> &'static str {
+    match name {
+        _ if name.starts_with("bytes") => "Bytes",
+        _ if name.ends_with("_ms") => "Milliseconds",
+        _ => "Count",
+    }
+}
+
 fn metrics(function: &str, now_ms: u64, tally: Tally) -> Value {
     let fields: Vec<_> = tally.fields().into_iter().filter(|(_, value)| *value > 0).collect();
-    let names: Vec<Value> = fields
-        .iter()
-        .map(|(name, _)| json!({"Name": name, "Unit": if name.starts_with("bytes") { "Bytes" } else { "Count" }}))
-        .collect();
+    let names: Vec<Value> = fields.iter().map(|(name, _)| json!({"Name": name, "Unit": unit(name)})).collect();
     let mut line = json!({
         "_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [
             {"Namespace": "Longhaul", "Dimensions": [["function"]], "Metrics": names}]},

@@ -69,6 +69,17 @@ macro_rules! with_metadata {
 }
 pub(crate) use with_metadata;
 
+/// What the encryption headers of an answer say of its ETag.
+macro_rules! encryption_of {
+    ($answer:expr) => {
+        longhaul_core::etag::Encryption::from_headers(
+            $answer.server_side_encryption().map(|encryption| encryption.as_str()),
+            $answer.sse_customer_algorithm().is_some(),
+        )
+    };
+}
+pub(crate) use encryption_of;
+
 /// The date of `Expires`; text that is no date cannot be sent by the SDK and is left out.
 pub(crate) fn expires(metadata: &Metadata) -> Option<aws_sdk_s3::primitives::DateTime> {
     use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};

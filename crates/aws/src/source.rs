@@ -3,12 +3,12 @@
 use crate::clients::Clients;
 use crate::denial::{explained, payer};
 use crate::error::{Place, StepError, from_sdk};
-use crate::metadata::{Metadata, metadata_of, tagging_query};
+use crate::metadata::{Metadata, encryption_of, metadata_of, tagging_query};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use longhaul_core::config::Side;
 use longhaul_core::error::ErrorName;
-use longhaul_core::etag::{ETag, Encryption};
+use longhaul_core::etag::ETag;
 use longhaul_core::integrity::Facts;
 use longhaul_core::job::SourceIdentity;
 
@@ -60,10 +60,7 @@ macro_rules! look_of {
             identity: SourceIdentity {
                 version_id: $answer.version_id().filter(|id| *id != "null").map(str::to_owned),
                 etag: ETag::new($answer.e_tag().unwrap_or_default()),
-                encryption: Encryption::from_headers(
-                    $answer.server_side_encryption().map(|encryption| encryption.as_str()),
-                    $answer.sse_customer_algorithm().is_some(),
-                ),
+                encryption: encryption_of!($answer),
                 size: $size,
                 last_modified: $answer.last_modified().map(|time| time.secs()),
             },
@@ -192,6 +189,18 @@ impl Source {
             .send()
             .await
             .map_err(|error| from_sdk(Place::Source, &self.what("reading a part of", key), &error))?;
+        // A store that ignores the range must not pass the wrong bytes for the right ones.
+        let whole = offset == 0 && length == identity.size;
+        let begins = format!("bytes {offset}-{}/", offset + length - 1);
+        let fits = answer.content_range().map_or(whole, |range| range.starts_with(&begins));
+        if !fits || answer.content_length().is_some_and(|given| given != length as i64) {
+            return Err(StepError::rejected(format!(
+                "{}: {length} bytes from {offset} were asked for, {:?} bytes came, as range {:?}",
+                self.what("reading a part of", key),
+                answer.content_length(),
+                answer.content_range()
+            )));
+        }
         // A store that ignores If-Match must not slip another version in.
         let etag = ETag::new(answer.e_tag().unwrap_or_default());
         if etag != identity.etag {

@@ -7,6 +7,7 @@
 use crate::config::Route;
 use crate::error::{CaughtError, Failure};
 use crate::etag::{ETag, Encryption};
+use crate::integrity::PartProof;
 use crate::job::SourceIdentity;
 use crate::layout::{PartLayout, PartRange};
 use crate::request::{ManifestRef, ObjectRef, Request};
@@ -251,11 +252,32 @@ pub struct LargeObject {
     /// Whether the ETags of its parts, and of its object, are made of MD5s.
     #[serde(default)]
     pub encryption: Encryption,
+    /// Whether the store checks a CRC64NVME that trails each part.
+    #[serde(default)]
+    pub trailing_checksum: bool,
     /// Most ranges at once: its share of what the execution can hold.
     pub most_ranges: u32,
     /// How often it was planned again.
     #[serde(default)]
     pub replans: u32,
+}
+
+impl LargeObject {
+    /// How its parts are proven.
+    pub fn part_proof(&self) -> PartProof {
+        PartProof::of(self.trailing_checksum, self.encryption)
+    }
+
+    /// True if the ETag composed from the parts must equal the source's.
+    pub fn is_comparable(&self) -> bool {
+        self.encryption == Encryption::Plain && self.layout.comparable(&self.source.etag, self.source.encryption)
+    }
+
+    /// True if a part that an invocation left behind when it died is unproven: nobody compared it, and nothing will
+    /// tell later.
+    pub fn leaves_unproven(&self) -> bool {
+        self.part_proof() == PartProof::Compared && !self.is_comparable()
+    }
 }
 
 /// A large object and the ranges that are still missing.

@@ -2,6 +2,9 @@
 
 use crate::etag::{ETag, Encryption};
 use crate::outcome::Proof;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crc_fast::{CrcAlgorithm, checksum_combine};
 
 /// What a store says of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,44 @@ pub struct Facts {
     pub size: u64,
     /// Checksum of the whole object, `ALGORITHM:base64`, where it has one.
     pub checksum: Option<String>,
+}
+
+/// How each part of an upload is proven (SEMANTICS.md, rule 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartProof {
+    /// A CRC64NVME trails it, so that the store refuses a wrong one.
+    Trailer,
+    /// The ETag that comes back is compared with its MD5. One that nobody lived to compare is unproven.
+    Compared,
+    /// Its MD5 goes ahead, so that the store refuses a wrong one: the part has to be held in memory.
+    Ahead,
+}
+
+impl PartProof {
+    /// For an upload whose parts carry a trailing checksum or not, and whose ETags are MD5s or not.
+    pub fn of(trailing_checksum: bool, encryption: Encryption) -> Self {
+        match (trailing_checksum, encryption) {
+            (true, _) => Self::Trailer,
+            (false, Encryption::Plain) => Self::Compared,
+            (false, Encryption::Opaque) => Self::Ahead,
+        }
+    }
+}
+
+/// The base64 of a whole-object CRC64NVME, of a checksum that is one.
+pub fn crc64nvme_of(checksum: Option<&str>) -> Option<&str> {
+    checksum?.strip_prefix("CRC64NVME:")
+}
+
+/// The CRC64NVME of a whole object, in base64, from those of its parts and their lengths; `None` where one is missing.
+pub fn combined<'a>(parts: impl IntoIterator<Item = (Option<&'a str>, u64)>) -> Option<String> {
+    let mut whole = None;
+    for (crc, length) in parts {
+        let bytes: [u8; 8] = BASE64.decode(crc?).ok()?.try_into().ok()?;
+        let crc = u64::from_be_bytes(bytes);
+        whole = Some(whole.map_or(crc, |before| checksum_combine(CrcAlgorithm::Crc64Nvme, before, crc, length)));
+    }
+    whole.map(|crc| BASE64.encode(crc.to_be_bytes()))
 }
 
 /// What two checksums of whole objects say.
@@ -85,6 +126,27 @@ mod tests {
         assert_eq!(proof(&kms, &facts(MD5), false), None);
         assert_eq!(proof(&facts(MD5), &kms, false), None);
         assert_eq!(proof(&facts("opaque"), &facts("opaque"), false), None);
+    }
+
+    #[test]
+    fn checksums_of_parts_make_that_of_the_whole() {
+        let crc = |bytes: &[u8]| BASE64.encode(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes());
+        // The check value of the algorithm: <https://reveng.sourceforge.io/crc-catalogue/all.htm>
+        assert_eq!(crc(b"123456789"), "rosUhgp5mIg=");
+        let (one, two, three) = (crc(b"12"), crc(b"3456"), crc(b"789"));
+        let parts = [(Some(one.as_str()), 2), (Some(two.as_str()), 4), (Some(three.as_str()), 3)];
+        assert_eq!(combined(parts).as_deref(), Some("rosUhgp5mIg="));
+        assert_eq!(combined([(Some(one.as_str()), 2), (None, 4)]), None);
+        assert_eq!(combined([(Some("short"), 2)]), None);
+        assert_eq!(combined([]), None);
+    }
+
+    #[test]
+    fn rule_08_every_part_has_a_proof() {
+        assert_eq!(PartProof::of(true, Encryption::Opaque), PartProof::Trailer);
+        assert_eq!(PartProof::of(true, Encryption::Plain), PartProof::Trailer);
+        assert_eq!(PartProof::of(false, Encryption::Plain), PartProof::Compared);
+        assert_eq!(PartProof::of(false, Encryption::Opaque), PartProof::Ahead);
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub struct UploadRecord {
     /// Whether the ETags of its parts, and of its object, are made of MD5s.
     #[serde(default)]
     pub encryption: Encryption,
+    /// Whether the store checks a CRC64NVME that trails each part.
+    #[serde(default)]
+    pub trailing_checksum: bool,
 }
 
 /// What is known of one destination object. It saves work; correctness rests on looks at the two sides.
@@ -199,6 +202,7 @@ mod tests {
             upload_id: "u".into(),
             layout: PartLayout::new(1 << 30, 8 << 20).unwrap(),
             encryption: Encryption::Plain,
+            trailing_checksum: false,
         });
         let failed = Outcome::Failed { failure: Failure::new("TooSlow", "") };
         assert!(with_upload.clone().ended(&failed, "e", 2).upload.is_some());

@@ -19,7 +19,7 @@ macro_rules! tally {
         }
 
         impl Tally {
-            /// The names and values of all fields, in camel case, as the metrics name them.
+            /// The names and values of all fields, as the metrics name them.
             pub fn fields(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($field), self.$field),)*]
             }
@@ -55,10 +55,28 @@ tally! {
     parts,
     /// Parts found at the destination and not sent again.
     parts_held,
-    /// Repeats of a part or an object after a fault.
+    /// Parts or objects that the destination copied by itself, moving no byte through here.
+    server_side,
+    /// Repeats of a part or an object after a fault, for whatever cause.
     retries,
-    /// Repeats because a service asked for fewer requests.
+    /// Faults because a service asked for fewer requests.
     throttles,
+    /// Faults because a connection was lost or a body ended early.
+    resets,
+    /// Faults because nothing moved for too long.
+    stalls,
+    /// Faults because a service answered with an error of its own.
+    server_errors,
+    /// Faults because a digest differed.
+    mismatches,
+    /// Bodies that ended early or stood still and were read on from where they stopped.
+    resumed,
+    /// Parts that were sent a second time while the first was under way.
+    hedges,
+    /// Bytes that hedging moved for nothing.
+    bytes_hedged,
+    /// Milliseconds spent waiting before a repeat, added up over all transfers.
+    wait_ms,
 }
 
 impl Tally {

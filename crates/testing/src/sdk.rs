@@ -23,6 +23,32 @@ use crate::endpoint::{Keys, TestS3};
 /// Any other address would do too: nothing is resolved below this client.
 const IN_PROCESS: &str = "https://s3.invalid";
 
+/// Endpoints without sockets, by the host of their URL.
+#[derive(Clone)]
+struct Hosts(Vec<(String, TestS3)>);
+
+impl std::fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(host, _)| host)).finish()
+    }
+}
+
+impl HttpConnector for Hosts {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let host = request.uri().parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        match self.0.iter().find(|(name, _)| Some(name) == host.as_ref()) {
+            Some((_, s3)) => Connector(s3.clone()).call(request),
+            None => HttpConnectorFuture::ready(Err(ConnectorError::user(format!("no endpoint at {host:?}").into()))),
+        }
+    }
+}
+
+/// Carries the requests of SDK clients to several endpoints without sockets, each under the host of its URL.
+pub fn http_client_for(endpoints: impl IntoIterator<Item = (String, TestS3)>) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(Hosts(endpoints.into_iter().collect()));
+    http_client_fn(move |_, _| connector.clone())
+}
+
 #[derive(Clone)]
 struct Connector(TestS3);
 

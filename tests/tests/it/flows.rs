@@ -1,6 +1,6 @@
 //! Whole executions of the real state machine over the real steps, between two endpoints.
 
-use crate::world::{MIB, World};
+use crate::world::{MIB, Wire, World};
 use bytes::Bytes;
 use longhaul_core::names::exception_prefix;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
@@ -130,7 +130,7 @@ async fn faults_at_the_wire_end_in_equal_objects() {
 #[tokio::test]
 async fn refused_keys_fail_every_object_with_a_message_that_works_later() {
     let keys = Keys { access_key: "other".into(), secret_key: "other".into() };
-    let world = World::with(keys).await;
+    let world = World::with(keys, Wire::Http).await;
     world.put("note", 1, 10);
     world.put("film", 2, 20 * MIB);
     let ended = world.migrate("e", &world.request(&["note", "film"])).await;

@@ -7,6 +7,7 @@ use longhaul_core::contract::{
     Batch, BatchObjects, ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeResult, RangeState, RangeWork, Work,
 };
 use longhaul_core::error::ErrorName;
+use longhaul_core::integrity::PartProof;
 use longhaul_core::layout::PartRange;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
 use longhaul_core::request::Request;
@@ -144,7 +145,7 @@ async fn an_upload_that_the_ledger_does_not_know_is_left_alone() {
 
 #[tokio::test]
 async fn the_layout_in_flight_outlives_a_changed_setting() {
-    let mut world = World::new().await;
+    let mut world = World::over_tls().await;
     world.put("film", 1, 40 * MIB);
     let first = large(&world, "film", "one").await;
     let range = RangeWork { range: PartRange { first: 1, last: 2 }, ..ranges(&first).remove(0) };
@@ -487,7 +488,51 @@ async fn rule_06_a_kms_destination_takes_what_a_plain_source_has_in_parts() {
     let state = complete(&world.clients, &world.context(), large).await.unwrap();
     assert!(matches!(state, ItemState::Done(_)), "{state:?}");
     world.assert_equal("film");
-    assert_eq!(sent_parts(&world), 2, "sent once");
+    assert_eq!(sent_parts(&world), 3, "of 8 MiB: the source's layout cannot make ETags equal that are no MD5s");
+}
+
+#[tokio::test]
+async fn rule_08_over_tls_every_part_carries_its_checksum_and_complete_that_of_the_whole() {
+    use longhaul_testing::{BucketSettings, Encryption};
+    for encryption in [Encryption::None, Encryption::Kms] {
+        let world = World::over_tls().await;
+        world.there.store().set_bucket("arrivals", BucketSettings { encryption, ..Default::default() });
+        world.put("film", 1, 20 * MIB + 5);
+        let large = large(&world, "film", "e").await;
+        assert_eq!(large.object.part_proof(), PartProof::Trailer);
+        copy_all(&world, &large).await;
+        let held = world.there.store().open_uploads();
+        assert_eq!(held.len(), 1);
+        complete(&world.clients, &world.context(), large).await.unwrap();
+        world.assert_equal("film");
+        let record = world.record("film").await.unwrap();
+        // The source told a checksum of the whole, and the destination computed the same from the parts.
+        assert_eq!((record.status, record.proof), (Status::Migrated, Some(Proof::Checksum)));
+        assert!(record.checksum.unwrap().starts_with("CRC64NVME:"));
+    }
+}
+
+#[tokio::test]
+async fn rule_08_parts_that_nobody_lived_to_compare_are_read_again_and_only_wrong_ones_sent_again() {
+    let world = World::new().await;
+    world.put("film", 1, 40 * MIB);
+    let first = large(&world, "film", "one").await;
+    assert!(first.object.leaves_unproven());
+    copy_all(&world, &first).await;
+    assert_eq!(sent_parts(&world), 5);
+    // A function that died between an upload and its comparison left this behind.
+    let client = longhaul_testing::s3_client(&world.there);
+    let wrong = World::bytes(99, 8 * MIB);
+    let upload = client.upload_part().bucket("arrivals").key("film").upload_id(&first.object.upload_id);
+    upload.part_number(2).body(wrong.into()).send().await.unwrap();
+
+    let again = large(&world, "film", "two").await;
+    assert_eq!(again.object.upload_id, first.object.upload_id);
+    let before = sent_parts(&world);
+    copy_all(&world, &again).await;
+    assert_eq!(sent_parts(&world) - before, 1, "only the wrong one");
+    complete(&world.clients, &world.context(), again).await.unwrap();
+    world.assert_equal("film");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use longhaul_aws::outcomes::ledger_key;
 use longhaul_core::config::{Config, Options, Route, Side};
 use longhaul_core::job::JobRecord;
 use longhaul_core::request::{ObjectRef, Request};
-use longhaul_testing::{Keys, Served, Store, TestS3, serve};
+use longhaul_testing::{Keys, Served, Store, TestS3, http_client_for, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -65,34 +65,63 @@ pub(crate) struct World {
     pub(crate) sent: Arc<Sent>,
     pub(crate) route: Route,
     runner: Runner,
-    _served: [Served; 2],
+    _served: Vec<Served>,
+}
+
+/// How the steps reach the two endpoints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Loopback sockets, in the clear: nothing can trail an unsigned body.
+    Http,
+    /// As over TLS, without sockets: trailing checksums are to be had.
+    Tls,
 }
 
 impl World {
     /// Buckets `from` here and `to` there.
     pub(crate) async fn new() -> Self {
-        Self::with(Keys::default()).await
+        Self::with(Keys::default(), Wire::Http).await
+    }
+
+    /// The same, as over TLS.
+    pub(crate) async fn over_tls() -> Self {
+        Self::with(Keys::default(), Wire::Tls).await
     }
 
     /// The destination admits only these keys.
-    pub(crate) async fn with(keys: Keys) -> Self {
+    pub(crate) async fn with(keys: Keys, wire: Wire) -> Self {
         let here = TestS3::default();
         let there = TestS3::new(Store::default(), keys);
         here.store().bucket("departures");
         there.store().bucket("arrivals");
-        let (source, served_here) = serve(&here, ANY_PORT).await.unwrap();
-        let (destination, served_there) = serve(&there, ANY_PORT).await.unwrap();
-        let side = |bucket: &str, address: SocketAddr| Side {
+        let mut served = Vec::new();
+        let mut endpoints = Vec::new();
+        let mut io = Io::system();
+        match wire {
+            Wire::Http => {
+                for endpoint in [&here, &there] {
+                    let (address, running) = serve(endpoint, ANY_PORT).await.unwrap();
+                    endpoints.push(format!("http://{address}"));
+                    served.push(running);
+                }
+            }
+            Wire::Tls => {
+                let hosts = [("here.invalid".to_owned(), here.clone()), ("there.invalid".to_owned(), there.clone())];
+                endpoints.extend(hosts.iter().map(|(host, _)| format!("https://{host}")));
+                io.http = Some(http_client_for(hosts));
+            }
+        }
+        let side = |bucket: &str, endpoint: &str| Side {
             bucket: bucket.into(),
             region: Some("us-east-1".into()),
-            endpoint: Some(format!("http://{address}")),
+            endpoint: Some(endpoint.into()),
             path_style: true,
             ..Side::default()
         };
         let route = Route {
             name: "test".into(),
-            source: side("departures", source),
-            destination: side("arrivals", destination),
+            source: side("departures", &endpoints[0]),
+            destination: side("arrivals", &endpoints[1]),
             options: Options::default(),
         };
         let shared = SdkConfig::builder()
@@ -102,7 +131,7 @@ impl World {
             .build();
         let sent = Arc::new(Sent::default());
         let local = Local {
-            sides: Sides::new(Io::system(), shared, Secrets::none()),
+            sides: Sides::new(io, shared, Secrets::none()),
             ledger: Arc::new(EmbeddedLedger::in_memory().unwrap()),
             outbox: sent.clone(),
             config: Config { routes: vec![route.clone()] },
@@ -110,7 +139,7 @@ impl World {
         };
         let runner = Runner::new(local, Clock::system(), 7).unwrap();
         let clients = Arc::new(runner.clients().clone());
-        Self { here, there, clients, sent, route, runner, _served: [served_here, served_there] }
+        Self { here, there, clients, sent, route, runner, _served: served }
     }
 
     pub(crate) fn context(&self) -> Context {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const RECORDS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("records");
 
 /// Memory for pages of the database, in bytes. redb's own default is 1 GiB.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 
 /// Why an embedded ledger cannot be opened.
 #[derive(Debug)]

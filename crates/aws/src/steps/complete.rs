@@ -1,11 +1,10 @@
 //! Completes an upload from what the destination holds, and proves the result.
 
 use super::copy_parts::check_current;
-use super::large::{has_right_size, is_comparable, laid_out};
+use super::large::{has_right_size, laid_out};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::{Destination, HeldPart};
-use crate::engine::BUFFER_MAX;
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, ledger_key, record, update};
 use crate::source::{Source, SourceLook};
@@ -15,7 +14,7 @@ use longhaul_core::contract::{
 };
 use longhaul_core::error::{CaughtError, ErrorName};
 use longhaul_core::etag::{ETag, Encryption, composed};
-use longhaul_core::integrity::{Checksums, Facts, checksums, proof};
+use longhaul_core::integrity::{Checksums, Facts, PartProof, checksums, combined, crc64nvme_of, proof};
 use longhaul_core::job::JobRecord;
 use longhaul_core::layout::PartRange;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason};
@@ -52,7 +51,7 @@ pub async fn complete(clients: &Clients, context: &Context, large: Large) -> Res
     let held: Vec<HeldPart> = held.into_iter().filter(|part| has_right_size(&object.layout, part)).collect();
     // A part that differed, or that nobody lived to compare, may stand there under the right size.
     let differed = errors.iter().any(|error| error.error == ErrorName::ChecksumMismatch.as_str());
-    let uncompared = !errors.is_empty() && object.layout.part_size() > BUFFER_MAX && !is_comparable(object);
+    let uncompared = !errors.is_empty() && object.leaves_unproven();
     if held.len() == object.layout.count() as usize && !differed && !uncompared {
         return both.finish(large, &held).await;
     }
@@ -161,7 +160,7 @@ impl Both<'_> {
         // Under SSE-KMS the parts' ETags have the form of MD5s and are none.
         let plain = object.encryption == Encryption::Plain;
         let made = if plain { composed(held.iter().map(|part| &part.etag)) } else { None };
-        let comparable = is_comparable(object);
+        let comparable = object.is_comparable();
         if let Some(made) = &made
             && comparable
             && *made != object.source.etag
@@ -188,6 +187,11 @@ impl Both<'_> {
             })
             .await?;
         }
+        let sum = if object.trailing_checksum {
+            combined(held.iter().map(|part| (part.crc64nvme.as_deref(), part.size)))
+        } else {
+            None
+        };
         let mut seen = object.seen.clone();
         for _ in 0..LOOKS_MAX {
             let source = match check_current(&self.source, object).await {
@@ -202,14 +206,26 @@ impl Both<'_> {
                 self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
                 return self.ended(&large, Outcome::Skipped { reason: SkipReason::Exists }, Learnt::default()).await;
             }
+            // The store refuses to complete what is not the source, or at least not these parts (rule 9).
+            let told = crc64nvme_of(source.checksum.as_deref());
+            if let (Some(told), Some(sum)) = (told, &sum)
+                && told != sum
+            {
+                let told = format!("the parts' CRC64NVME is {sum}, the source's {told}");
+                return self.mismatch(large, told).await;
+            }
+            let crc64nvme = told.filter(|_| object.trailing_checksum).or(sum.as_deref());
             let completed = self
                 .destination
-                .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), &seen)
+                .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), crc64nvme, &seen)
                 .await;
             let etag = match completed {
                 Ok(etag) => etag,
                 Err(error) if error.name == ErrorName::UploadGone => {
                     return self.without_upload(large, error).await;
+                }
+                Err(error) if error.name == ErrorName::ChecksumMismatch => {
+                    return self.mismatch(large, error.message).await;
                 }
                 Err(error) if error.name == ErrorName::DestinationChanged => {
                     match self.destination.head(&object.destination_key).await? {
@@ -261,9 +277,9 @@ impl Both<'_> {
         let ours = Facts { etag: etag.clone(), ..stands };
         let proof = match proof(&source.facts(), &ours, false) {
             Some(proof) => proof,
-            // A part that was streamed is proven by the ETag that came back, which says nothing under SSE-KMS.
-            None if ours.encryption == Encryption::Opaque && object.layout.part_size() > BUFFER_MAX => {
-                let told = "streamed parts under SSE-KMS, and no checksum of the whole on both sides: not proven";
+            // Parts are compared by ETags, and these turn out to be no MD5s.
+            None if ours.encryption == Encryption::Opaque && object.part_proof() == PartProof::Compared => {
+                let told = "the destination encrypts by KMS and did not say so: the parts are not proven";
                 return Ok(settled(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()));
             }
             // Every part was checked by the store or against its answer; the whole is made of exactly these parts.

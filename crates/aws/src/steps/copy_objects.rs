@@ -4,18 +4,19 @@ use super::large::{abandon, is_abandoned, without_copy};
 use super::objects::{batch_objects, records_of, spill};
 use crate::clients::Clients;
 use crate::context::Context;
-use crate::destination::Destination;
-use crate::engine::{PART_TRIES, collect, count_retry};
+use crate::destination::{Destination, ObjectSent, Written};
+use crate::engine::{STREAM_MEMORY, Span, collect, count_fault, stream_whole, tries};
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, failed, record};
 use crate::source::{Source, SourceLook, Whole};
+use aws_sdk_s3::primitives::SdkBody;
 use futures::stream::{self, StreamExt as _};
 use longhaul_core::classify::SMALL_MAX;
 use longhaul_core::config::Overwrite;
 use longhaul_core::contract::{Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemState, REST_MAX_BYTES, Seen, as_pairs};
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{Encryption, Md5Digest};
-use longhaul_core::integrity::{Facts, proof};
+use longhaul_core::integrity::{Checksums, Facts, checksums, crc64nvme_of, proof};
 use longhaul_core::job::JobRecord;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason};
 use longhaul_core::request::ObjectRef;
@@ -166,25 +167,39 @@ impl Copy<'_> {
     }
 
     async fn with_retries(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
+        let Self { context, clients, .. } = self;
         let mut attempt = 1;
+        let mut faith = Faith { borrows: true, read: None };
         loop {
-            let error = match self.with_looks(known).await {
-                Ok(tried) => return Ok(tried),
+            let error = match self.with_looks(known, &mut faith).await {
+                Ok(tried) => {
+                    clients.engine.ended();
+                    return Ok(tried);
+                }
                 Err(error) => error,
             };
-            let again = error.name == ErrorName::Transient || error.name == ErrorName::ChecksumMismatch;
-            if !again || attempt == PART_TRIES || self.context.time_left().is_zero() {
+            // A body that was streamed cannot be sent again as it is, a store without conditions needs that.
+            let unconditional = faith.borrows && error.has_code("NotImplemented");
+            if unconditional || error.name == ErrorName::ChecksumMismatch {
+                faith.borrows = false;
+            }
+            if unconditional {
+                continue;
+            }
+            if tries(&error) > 1 {
+                count_fault(&clients.engine, context, &error);
+            }
+            if attempt >= tries(&error) || context.time_left().is_zero() {
                 return Err(error);
             }
             tracing::debug!(key = self.object.key, attempt, %error, "object repeated");
-            count_retry(self.context, &error);
-            self.context.back_off(attempt).await;
+            context.back_off(attempt).await;
             attempt += 1;
         }
     }
 
     /// Looks at the destination, then at the source, then writes on the condition of the first look.
-    async fn with_looks(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
+    async fn with_looks(&self, known: Option<&JobRecord>, faith: &mut Faith) -> Result<Tried, StepError> {
         let key = self.batch.route.destination_key(&self.object.key)?;
         let mut stands = match known {
             // The ledger has never heard of the object: `If-None-Match: *` is the look.
@@ -194,7 +209,7 @@ impl Copy<'_> {
         };
         let mut looks = 1;
         loop {
-            match self.once(&key, known, stands.as_ref()).await {
+            match self.once(&key, known, stands.as_ref(), faith).await {
                 Err(error) if error.name == ErrorName::DestinationChanged && looks < LOOKS_MAX => {
                     self.context.back_off(looks).await;
                     stands = self.destination.head(&key).await?;
@@ -205,9 +220,16 @@ impl Copy<'_> {
         }
     }
 
-    async fn once(&self, key: &str, known: Option<&JobRecord>, stands: Option<&Facts>) -> Result<Tried, StepError> {
+    async fn once(
+        &self,
+        key: &str,
+        known: Option<&JobRecord>,
+        stands: Option<&Facts>,
+        faith: &mut Faith,
+    ) -> Result<Tried, StepError> {
         let Self { context, source, destination, batch, object, .. } = self;
-        let _permit = self.clients.engine.admit(object.size.unwrap_or(SMALL_MAX).min(SMALL_MAX)).await?;
+        let engine = &self.clients.engine;
+        let mut permit = engine.admit(object.size.unwrap_or(SMALL_MAX).min(SMALL_MAX)).await?;
         let options = &batch.route.options;
         // Only where the destination still holds what the ledger wrote does an unchanged source mean unchanged objects.
         let pair = known
@@ -236,36 +258,81 @@ impl Copy<'_> {
         if size > SMALL_MAX {
             return Ok(Tried::Large(size));
         }
-        let bytes = collect(body, size).await?;
-        context.count(Tally { bytes_down: size, ..Tally::default() });
-        let md5 = Md5Digest::of(&bytes);
-        check_source(&look, md5)?;
         let metadata = source.metadata(&object.key, &look).await?;
         let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag.clone()));
-        let written = destination.put(key, bytes, md5, &seen, &metadata, options).await?;
+        let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);
+        let crc64nvme = crc64nvme_of(look.checksum.as_deref()).filter(|_| faith.borrows).map(str::to_owned);
+        let (written, md5) = match borrowed {
+            Some(md5) if size > STREAM_MIN => {
+                permit.shrink_to(STREAM_MEMORY);
+                let (source, key_there) = ((*source).clone(), object.key.clone());
+                let span = Span { source, key: key_there, identity: look.identity.clone(), offset: 0, length: size };
+                let (written, tally) = stream_whole(engine, span, body, |body| {
+                    let sent = ObjectSent { body: body.into_inner(), length: size, md5, crc64nvme };
+                    destination.put(key, sent, &seen, &metadata, options)
+                })
+                .await;
+                context.count(tally);
+                (written?, md5)
+            }
+            _ => {
+                let bytes = collect(body, size).await?;
+                context.count(Tally { bytes_down: size, ..Tally::default() });
+                let md5 = match borrowed {
+                    Some(md5) => md5,
+                    None => faith.checked(&look, Md5Digest::of(&bytes))?,
+                };
+                let sent = ObjectSent { body: SdkBody::from(bytes), length: size, md5, crc64nvme };
+                (destination.put(key, sent, &seen, &metadata, options).await?, md5)
+            }
+        };
         context.count(Tally { bytes_up: size, ..Tally::default() });
-        let held = Facts { etag: written.etag.clone(), encryption: written.encryption, size, checksum: None };
-        if held.encryption == Encryption::Plain && held.etag.md5_form().is_some_and(|etag| etag != md5) {
+        let Written { etag, encryption, checksum } = written;
+        let held = Facts { etag, encryption, size, checksum };
+        let differs = held.encryption == Encryption::Plain && held.etag.md5_form().is_some_and(|etag| etag != md5);
+        if differs || checksums(&look.facts(), &held) == Checksums::Different {
             return Err(StepError::new(
                 ErrorName::ChecksumMismatch,
-                format!("sent {md5:?}, the destination holds {}", held.etag),
+                format!("sent {md5:?}, the destination holds {} with {:?}", held.etag, held.checksum),
             ));
         }
-        // The store checked Content-MD5, so every byte is proven; equal ETags say so on both sides.
+        // The store checked Content-MD5, so every byte is proven; equal ETags or checksums say so on both sides.
         let proof = proof(&look.facts(), &held, false).unwrap_or(Proof::Parts);
-        let learnt =
-            Learnt { source: Some(look.identity.clone()), destination_etag: Some(written.etag), ..Learnt::default() };
+        let learnt = Learnt {
+            source: Some(look.identity.clone()),
+            destination_etag: Some(held.etag),
+            checksum: held.checksum,
+            ..Learnt::default()
+        };
         Ok(Tried::Outcome(Outcome::Migrated { bytes: size, proof }, learnt))
     }
 }
 
-/// Compares what was read with the source's own MD5, where it has one.
-fn check_source(look: &SourceLook, md5: Md5Digest) -> Result<(), StepError> {
-    let identity = &look.identity;
-    match identity.etag.md5_form() {
-        Some(etag) if identity.encryption == Encryption::Plain && etag != md5 => {
-            Err(StepError::new(ErrorName::ChecksumMismatch, format!("read {md5:?}, the source's ETag is {etag:?}")))
+/// A body up to this size is held in memory, so that the SDK can send it again, in bytes.
+const STREAM_MIN: u64 = 256 * 1024;
+
+/// What the tries of one object believe of the source's digests (rule 6).
+struct Faith {
+    /// The source's ETag is sent as `Content-MD5`, unseen. Not after a store refused one.
+    borrows: bool,
+    /// The MD5 that was read, where it was not the source's ETag.
+    read: Option<Md5Digest>,
+}
+
+impl Faith {
+    /// The MD5 to send. If it is not the source's ETag, bytes were damaged on the way, or the ETag only has the form of
+    /// an MD5: the same bytes twice show the latter.
+    fn checked(&mut self, look: &SourceLook, md5: Md5Digest) -> Result<Md5Digest, StepError> {
+        match borrowed_md5(look) {
+            Some(etag) if etag != md5 && self.read.replace(md5) != Some(md5) => {
+                Err(StepError::new(ErrorName::ChecksumMismatch, format!("read {md5:?}, the source's ETag is {etag:?}")))
+            }
+            _ => Ok(md5),
         }
-        _ => Ok(()),
     }
+}
+
+/// The source's ETag, if it is the MD5 of the whole object.
+fn borrowed_md5(look: &SourceLook) -> Option<Md5Digest> {
+    look.identity.etag.md5_form().filter(|_| look.identity.encryption == Encryption::Plain)
 }

@@ -1,20 +1,19 @@
 //! Copies the missing parts of one range, many at once.
 
-use super::large::{is_comparable, trusted};
+use super::large::{has_right_size, trusted};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
-use crate::engine::{BUFFER_MAX, copy_part};
+use crate::engine::{Copied, Copying, copy_all};
 use crate::error::StepError;
 use crate::source::{Source, SourceLook};
-use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_core::contract::{IDLE_ROUNDS_MAX, LargeObject, RANGE_ROUNDS_MAX, RangeResult, RangeState, RangeWork};
 use longhaul_core::error::ErrorName;
+use longhaul_core::etag::ETag;
 use longhaul_core::layout::PartRange;
 use longhaul_core::tally::Tally;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
 
 /// Copies parts until the range is complete or the time is nearly up; returns what remains.
 ///
@@ -32,16 +31,26 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
         parts.missing().filter(|number| (range.first..=range.last).contains(number)).collect();
     let mut tally = Tally { parts_held: u64::from(range.len()) - missing.len() as u64, ..Tally::default() };
     context.count(tally);
+    // What is shown but not trusted: only where nothing but a comparison proves a part (rule 8).
+    let unproven: BTreeMap<u32, ETag> = held
+        .into_iter()
+        .filter(|part| object.leaves_unproven() && has_right_size(&object.layout, part))
+        .map(|part| (part.number, part.etag))
+        .collect();
 
-    let Copied { sent, error } = copy_all(clients, context, &source, &destination, object, &missing).await;
-    for number in &sent {
-        missing.remove(number);
-        tally.parts += 1;
-        tally.bytes_up += object.layout.part(*number).map_or(0, |(_, length)| length);
-    }
+    let copying = Copying { engine: &clients.engine, context, source: &source, destination: &destination, object };
+    let begun: Vec<u32> = missing.iter().copied().collect();
+    let Copied { sent, held, error } = copy_all(copying, &begun, &unproven).await;
+    context.count(Tally { parts_held: held.len() as u64, ..Tally::default() });
+    tally.parts_held += held.len() as u64;
+    tally.parts += sent.len() as u64;
+    tally.bytes_up +=
+        sent.iter().filter_map(|number| object.layout.part(*number)).map(|(_, length)| length).sum::<u64>();
+    let progress = !sent.is_empty() || !held.is_empty();
+    missing.retain(|number| !sent.contains(number) && !held.contains(number));
     // An error after some progress is no reason to throw the progress away: the next round meets it again if it lasts.
     if let Some(error) = error
-        && (sent.is_empty() || !error.name.is_retryable())
+        && (!progress || !error.name.is_retryable())
     {
         return Err(error);
     }
@@ -50,7 +59,7 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
         return Ok(RangeState::Done(RangeResult { tally, error: None }));
     };
     let rounds = work.rounds + 1;
-    let idle = if sent.is_empty() { work.idle + 1 } else { 0 };
+    let idle = if progress { 0 } else { work.idle + 1 };
     if idle >= IDLE_ROUNDS_MAX {
         return Err(StepError::new(
             ErrorName::TooSlow,
@@ -58,11 +67,11 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
         ));
     }
     if rounds >= RANGE_ROUNDS_MAX {
-        if object.layout.part_size() > BUFFER_MAX && !is_comparable(object) {
+        if object.leaves_unproven() {
             // Nobody could tell the parts that were compared from those that were not.
             return Err(StepError::new(
                 ErrorName::TooSlow,
-                format!("streamed parts of {} bytes: {rounds} rounds did not suffice", object.layout.part_size()),
+                format!("unproven parts of {} bytes: {rounds} rounds did not suffice", object.layout.part_size()),
             ));
         }
         // `complete` finds what is missing and decides who goes on.
@@ -89,69 +98,4 @@ pub(super) async fn check_current(source: &Source, object: &LargeObject) -> Resu
             look.identity.etag, object.source.etag
         ),
     ))
-}
-
-struct Copied {
-    sent: Vec<u32>,
-    /// What stopped it before the time did.
-    error: Option<StepError>,
-}
-
-/// Parts at once in the beginning; one more for each that arrives, half as many after a fault. What a slow link cannot
-/// carry is not put on it all at once.
-const WIDTH_AT_FIRST: usize = 4;
-/// Faults in a row, each of them a part that was given up after its own repeats, that end the invocation.
-const FAULTS_MAX: usize = 4;
-
-/// Copies parts, as many at once as the link and the engine take, until none is missing or the time is nearly up. A part
-/// is begun only if it can end in time at the slowest rate seen so far; the first ones always are.
-async fn copy_all(
-    clients: &Clients,
-    context: &Context,
-    source: &Source,
-    destination: &Destination,
-    object: &LargeObject,
-    missing: &BTreeSet<u32>,
-) -> Copied {
-    let engine = &clients.engine;
-    let one = |number: u32| async move {
-        let begun = Instant::now();
-        let result = copy_part(engine, context, source, destination, object, number).await;
-        (number, begun.elapsed(), result)
-    };
-    let mut waiting: VecDeque<u32> = missing.iter().copied().collect();
-    let mut flying = FuturesUnordered::new();
-    let mut copied = Copied { sent: Vec::new(), error: None };
-    let mut slowest = Duration::ZERO;
-    let mut width = WIDTH_AT_FIRST.min(engine.in_flight());
-    let mut faults = 0;
-    loop {
-        while flying.len() < width {
-            let begins = copied.sent.is_empty() && flying.is_empty() && faults == 0 || context.time_left() > slowest;
-            let Some(number) = (if begins { waiting.pop_front() } else { None }) else { break };
-            flying.push(one(number));
-        }
-        // What is still under way when the time is up is dropped: the next invocation asks what arrived.
-        let Ok(Some((number, took, result))) = timeout_at(context.last_moment(), flying.next()).await else {
-            return copied;
-        };
-        match result {
-            Ok(()) => {
-                copied.sent.push(number);
-                slowest = slowest.max(took);
-                width = (width + 1).min(engine.in_flight());
-                faults = 0;
-            }
-            Err(error) => {
-                tracing::warn!(key = object.offer.key, number, %error, "part failed");
-                faults += 1;
-                width = (width / 2).max(1);
-                if !error.name.is_retryable() || faults == FAULTS_MAX {
-                    copied.error = Some(error);
-                    return copied;
-                }
-                waiting.push_back(number);
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use crate::clients::Clients;
 use crate::context::Context;
-use crate::destination::{Destination, HeldPart};
+use crate::destination::{Begun, Destination, HeldPart};
 use crate::engine::BUFFER_MAX;
 use crate::error::StepError;
 use crate::ledger::{Expected, LedgerError};
@@ -13,7 +13,7 @@ use longhaul_core::config::{Overwrite, Route};
 use longhaul_core::contract::{Large, LargeObject, Seen};
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::Encryption;
-use longhaul_core::integrity::{Facts, proof};
+use longhaul_core::integrity::{Facts, PartProof, proof};
 use longhaul_core::job::{JobRecord, SourceIdentity, UploadRecord};
 use longhaul_core::layout::{HeldParts, PART_DEFAULT, PartLayout, PartRange, RANGES_MAX, ranges_for};
 use longhaul_core::names::LedgerKey;
@@ -110,14 +110,6 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
     let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag));
     let upload =
         find_or_begin(clients, context, to_plan, &key, &destination_key, &source, &destination, &look, record).await?;
-    let proof_is_left = look.checksum.is_some() || upload.record.encryption == Encryption::Plain;
-    if upload.record.layout.part_size() > BUFFER_MAX && !proof_is_left {
-        destination.abort(&destination_key, &upload.record.upload_id).await?;
-        return Err(StepError::rejected(format!(
-            "parts of {} bytes under SSE-KMS, and no checksum of the whole at the source: a copy could not be proven",
-            upload.record.layout.part_size()
-        )));
-    }
     let object = LargeObject {
         offer: (*offer).clone(),
         route: (*route).clone(),
@@ -128,6 +120,7 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         upload_id: upload.record.upload_id,
         layout: upload.record.layout,
         encryption: upload.record.encryption,
+        trailing_checksum: upload.record.trailing_checksum,
         most_ranges: route.options.max_ranges.unwrap_or(RANGES_MAX as u32),
         replans: to_plan.replans,
     };
@@ -142,7 +135,7 @@ pub(super) fn laid_out(object: LargeObject, held: &[HeldPart]) -> Large {
     let ranges = parts.missing_ranges(ranges_for(missing_bytes, object.most_ranges as usize));
     Large {
         max_concurrency: ranges.len().max(1) as u32,
-        held: object.layout.count() - missing.len() as u32,
+        held: held.iter().filter(|part| has_right_size(&object.layout, part)).count() as u32,
         object,
         ranges,
         rounds: 0,
@@ -154,25 +147,15 @@ pub(super) fn laid_out(object: LargeObject, held: &[HeldPart]) -> Large {
 }
 
 /// The parts that count as held: those of the right size that the store could refuse, or that the composed ETag will
-/// prove (rule 8).
-///
-/// A part too large to be held in memory is sent without its MD5. If the function that sent it died before it compared
-/// the ETag that came back, nobody did: where no source ETag will tell, such parts are sent again.
+/// prove (rule 8). The others are read again from the source, and sent again if they are wrong.
 pub(super) fn trusted(object: &LargeObject, held: &[HeldPart]) -> HeldParts {
-    let layout = &object.layout;
-    let mut parts = HeldParts::none(layout);
-    if layout.part_size() > BUFFER_MAX && !is_comparable(object) {
-        return parts;
-    }
-    for part in held.iter().filter(|part| has_right_size(layout, part)) {
-        parts.insert(part.number);
+    let mut parts = HeldParts::none(&object.layout);
+    if !object.leaves_unproven() {
+        for part in held.iter().filter(|part| has_right_size(&object.layout, part)) {
+            parts.insert(part.number);
+        }
     }
     parts
-}
-
-/// True if the ETag composed from the parts must equal the source's.
-pub(super) fn is_comparable(object: &LargeObject) -> bool {
-    object.encryption == Encryption::Plain && object.layout.comparable(&object.source.etag, object.source.encryption)
 }
 
 /// True if the part has the size that the layout gives it.
@@ -236,10 +219,17 @@ async fn find_or_begin(
             Some(identity) => identity,
             None => pinned.insert(source.pinned(&offer.key, &look.identity).await?),
         };
-        let layout = layout_for(source, &offer.key, identity, route).await?;
         let metadata = source.metadata(&offer.key, look).await?;
-        let (upload_id, encryption) = destination.create_upload(destination_key, &metadata, &route.options).await?;
-        let upload = UploadRecord { upload_id, layout, encryption };
+        let begun = destination.create_upload(destination_key, &metadata, &route.options).await?;
+        let layout = match layout_for(source, &offer.key, identity, route, &begun).await {
+            Ok(layout) => layout,
+            Err(error) => {
+                destination.abort(destination_key, &begun.upload_id).await?;
+                return Err(error);
+            }
+        };
+        let Begun { upload_id, encryption, trailing_checksum } = begun;
+        let upload = UploadRecord { upload_id, layout, encryption, trailing_checksum };
         begin(&mut next, offer, execution, now);
         next.source = Some(identity.clone());
         next.bytes = identity.size;
@@ -296,14 +286,15 @@ pub(super) async fn abandon(destination: &Destination, destination_key: &str, re
     }
 }
 
-/// The source's own layout where it may be mirrored, else parts of the configured size.
+/// The source's own layout where that makes the ETags equal and it may be mirrored, else parts of the configured size.
 async fn layout_for(
     source: &Source,
     key: &str,
     identity: &SourceIdentity,
     route: &Route,
+    begun: &Begun,
 ) -> Result<PartLayout, StepError> {
-    if identity.etag.parts_suffix().is_some() {
+    if identity.etag.parts_suffix().is_some() && begun.encryption == Encryption::Plain {
         let (parts, first) = match source.first_part(key, identity).await {
             Ok(found) => found,
             // A store without this look has no layout to mirror.
@@ -315,7 +306,17 @@ async fn layout_for(
         }
     }
     let wanted = route.options.part_size.unwrap_or(PART_DEFAULT);
-    PartLayout::new(identity.size, wanted).map_err(|error| StepError::rejected(error.to_string()))
+    let ahead = PartProof::of(begun.trailing_checksum, begun.encryption) == PartProof::Ahead;
+    let wanted = if ahead { wanted.min(BUFFER_MAX) } else { wanted };
+    let layout = PartLayout::new(identity.size, wanted).map_err(|error| StepError::rejected(error.to_string()))?;
+    if ahead && layout.part_size() > BUFFER_MAX {
+        return Err(StepError::rejected(format!(
+            "parts of {} bytes, to a store whose ETags are no MD5s and that takes no trailing checksum: a copy could \
+             not be proven",
+            layout.part_size()
+        )));
+    }
+    Ok(layout)
 }
 
 const _: () = assert!(SMALL_MAX <= BUFFER_MAX, "a small object is held in memory");

@@ -73,6 +73,7 @@ fn large_object() -> LargeObject {
         upload_id: "upload".into(),
         layout: PartLayout::new(40 * MIB, 8 * MIB).unwrap(),
         encryption: longhaul_core::etag::Encryption::Plain,
+        trailing_checksum: true,
         most_ranges: 40,
         replans: 0,
     }
