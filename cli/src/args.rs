@@ -2,7 +2,7 @@
 
 use crate::sizes::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use longhaul_core::config::{Credentials, Options, Overwrite, Route, Side};
+use longhaul_core::config::{Credentials, Options, Overwrite, Route, ServerSideCopy, Side};
 use longhaul_core::layout::{PART_MAX, PART_MIN};
 use longhaul_lanes::LaneWidth;
 use std::path::PathBuf;
@@ -75,6 +75,10 @@ pub struct CopyArgs {
     /// What happens to a destination object that is there.
     #[arg(long, value_enum, default_value_t = OverwriteArg::Differs)]
     pub overwrite: OverwriteArg,
+    /// Whether the store may copy by itself, moving no byte through this machine, where one credential signs for both
+    /// sides and both lie in the same store: the same endpoint, or the same partition of AWS.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ServerSideCopyArg::Off)]
+    pub server_side_copy: ServerSideCopyArg,
     /// Prints the summary as one JSON document.
     #[arg(long)]
     pub json: bool,
@@ -134,6 +138,15 @@ pub enum OverwriteArg {
     Never,
     /// It is replaced even if it is the same.
     Always,
+}
+
+/// [`ServerSideCopy`] as an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServerSideCopyArg {
+    /// Every byte passes through this machine.
+    Off,
+    /// The store copies where it can; what it refuses is copied through this machine.
+    Auto,
 }
 
 /// [`LaneWidth`] as an option.
@@ -232,6 +245,10 @@ impl CopyArgs {
                 },
                 part_size: self.part_size,
                 max_ranges: Some(RANGES_MAX.min(u32::from(self.concurrency))),
+                server_side_copy: match self.server_side_copy {
+                    ServerSideCopyArg::Off => ServerSideCopy::Off,
+                    ServerSideCopyArg::Auto => ServerSideCopy::Auto,
+                },
             },
         };
         route.check().map_err(|error| error.to_string())?;
@@ -315,17 +332,21 @@ mod tests {
         assert_eq!((route.source, route.destination), (source, destination));
         assert_eq!(route.options.part_size, Some(16 << 20));
         assert_eq!((route.options.max_ranges, route.options.overwrite), (Some(1), Overwrite::Never));
+        assert_eq!(route.options.server_side_copy, ServerSideCopy::Off);
+        let auto = parse(&["s3://a", "s3://b", "--server-side-copy", "auto"]).unwrap().route().unwrap();
+        assert!(auto.copies_server_side());
     }
 
     #[test]
     fn bad_usage_is_told_and_ends_with_2() {
-        let bad: [&[&str]; 8] = [
+        let bad: [&[&str]; 9] = [
             &[],
             &["s3://a"],
             &["s3://a", "b"],
             &["s3://a", "s3://b", "--part-size", "1MiB"],
             &["s3://a", "s3://b", "--concurrency", "0"],
             &["s3://a", "s3://b", "--overwrite", "perhaps"],
+            &["s3://a", "s3://b", "--server-side-copy", "always"],
             &["s3://a", "s3://b", "--storage-class", ""],
             &["s3://a", "s3://b", "--source-profile", "p", "--source-no-sign-request"],
         ];

@@ -97,12 +97,13 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes an S3 client for one side. Every S3 client of Longhaul is made here.
 ///
-/// Checksums of the SDK's own and its stalled-stream protection are off: the engine proves and times what it moves.
+/// `answer` is the longest wait for an answer, where the client sets it. Checksums of the SDK's own and its stalled-stream protection are off: the engine proves and times what it moves.
 pub fn s3_client(
     io: &Io,
     side: &Side,
     region: Option<Region>,
     credentials: Option<SharedCredentialsProvider>,
+    answer: Option<Duration>,
 ) -> aws_sdk_s3::Client {
     let mut config = Builder::new()
         .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
@@ -113,7 +114,7 @@ pub fn s3_client(
         // Secrets say when they expire; what never expires is kept for an hour.
         .identity_cache(IdentityCache::lazy().default_expiration(Duration::from_secs(3_600)).build())
         .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(request_timeout(REQUEST_TIMEOUT))
+        .timeout_config(request_timeout(answer))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -131,8 +132,10 @@ pub fn s3_client(
 }
 
 /// Timeouts of a request whose answer may take `longest`.
-pub fn request_timeout(longest: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(longest).build()
+pub fn request_timeout(longest: Option<Duration>) -> TimeoutConfig {
+    let mut timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
+    timeouts.set_operation_attempt_timeout(longest);
+    timeouts.build()
 }
 
 /// The S3 clients of all sides in use, made when first needed.
@@ -142,7 +145,17 @@ pub struct Sides {
     shared: SdkConfig,
     secrets: Secrets,
     // One entry a side; a handful at most.
-    made: Mutex<BTreeMap<Side, aws_sdk_s3::Client>>,
+    made: Mutex<BTreeMap<Side, Pair>>,
+}
+
+/// The two clients of a side. Settings of a single request would be merged anew for each, which costs a fifth of a small
+/// object's time; so what differs for all writes of data is a client of its own.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// For everything whose answer comes soon.
+    pub client: aws_sdk_s3::Client,
+    /// For writes of data, whose time depends on their length: the caller sets the limit.
+    pub writer: aws_sdk_s3::Client,
 }
 
 impl Sides {
@@ -155,15 +168,20 @@ impl Sides {
     ///
     /// Fails as `Rejected` where its secret or profile cannot be read.
     pub async fn client(&self, side: &Side) -> Result<aws_sdk_s3::Client, StepError> {
+        Ok(self.pair(side).await?.client)
+    }
+
+    /// Both clients of `side`; errors as for [`Self::client`].
+    pub async fn pair(&self, side: &Side) -> Result<Pair, StepError> {
         // What a client depends on; prefix and owner travel with the requests.
         let identity = Side { prefix: String::new(), owner: None, requester_pays: false, ..side.clone() };
         let mut made = self.made.lock().await;
-        if let Some(client) = made.get(&identity) {
-            return Ok(client.clone());
+        if let Some(pair) = made.get(&identity) {
+            return Ok(pair.clone());
         }
-        let client = self.make(&identity).await?;
-        made.insert(identity, client.clone());
-        Ok(client)
+        let pair = self.make(&identity).await?;
+        made.insert(identity, pair.clone());
+        Ok(pair)
     }
 
     /// Forgets all clients and secrets, so that keys are read again.
@@ -172,7 +190,7 @@ impl Sides {
         self.made.lock().await.clear();
     }
 
-    async fn make(&self, side: &Side) -> Result<aws_sdk_s3::Client, StepError> {
+    async fn make(&self, side: &Side) -> Result<Pair, StepError> {
         let mut region = side.region.clone().map(Region::new);
         let credentials = match &side.credentials {
             Credentials::Role => self.shared.credentials_provider(),
@@ -208,6 +226,7 @@ impl Sides {
         }
         // A store behind an endpoint seldom cares, but a signature names some Region.
         let region = region.or_else(|| Some(Region::new("us-east-1")));
-        Ok(s3_client(&self.io, side, region, credentials))
+        let client = |answer| s3_client(&self.io, side, region.clone(), credentials.clone(), answer);
+        Ok(Pair { client: client(Some(REQUEST_TIMEOUT)), writer: client(None) })
     }
 }

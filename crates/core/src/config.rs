@@ -101,6 +101,17 @@ pub enum Overwrite {
     Always,
 }
 
+/// Whether the destination's store may copy by itself, where both sides lie in the same store (SEMANTICS.md, rule 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServerSideCopy {
+    /// Every byte is read and written by the functions.
+    #[default]
+    Off,
+    /// Where [`Route::copies_server_side`] holds and the store does it; otherwise the functions copy.
+    Auto,
+}
+
 /// How objects of a route are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -117,6 +128,14 @@ pub struct Options {
     /// Most functions that copy one large object at once, 1 to 40; 40 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_ranges: Option<u32>,
+    /// Whether the store may copy by itself.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub server_side_copy: ServerSideCopy,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_off(value: &ServerSideCopy) -> bool {
+    *value == ServerSideCopy::Off
 }
 
 fn is_false(value: &bool) -> bool {
@@ -192,6 +211,21 @@ impl Route {
         Ok(())
     }
 
+    /// True if the store is asked to copy by itself: the route allows it, one credential signs for both sides, and both
+    /// lie in the same store. Of a Region that only one side names, nothing is assumed.
+    pub fn copies_server_side(&self) -> bool {
+        let (from, to) = (&self.source, &self.destination);
+        let same_partition = match (&from.region, &to.region) {
+            (Some(from), Some(to)) => partition(from) == partition(to),
+            (from, to) => from == to,
+        };
+        let same_store = from.endpoint == to.endpoint && (from.endpoint.is_some() || same_partition);
+        // A copy names its source by bucket and key; an ARN is named otherwise, and seldom reached from elsewhere.
+        let is_named = !from.bucket.starts_with("arn:");
+        let one_signer = from.credentials == to.credentials && from.credentials != Credentials::Anonymous;
+        self.options.server_side_copy == ServerSideCopy::Auto && one_signer && same_store && is_named
+    }
+
     /// True if the route's source holds this key.
     pub fn takes(&self, bucket: &str, key: &str) -> bool {
         self.source.bucket == bucket && key.starts_with(&self.source.prefix)
@@ -211,6 +245,21 @@ impl Route {
             length => Err(ConfigError(format!("key {key:?} becomes {length} bytes long, S3 allows {KEY_MAX_BYTES}"))),
         }
     }
+}
+
+/// The partition of a Region: nothing is copied from one to another.
+/// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
+fn partition(region: &str) -> &str {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
 #[cfg(test)]
@@ -264,6 +313,65 @@ mod tests {
         assert_eq!(route.destination.credentials, Credentials::Secret { secret: "s".into() });
         assert_eq!((route.options.storage_class.as_deref(), route.options.overwrite), (None, Overwrite::Never));
         assert_eq!(config.route("c", "any"), None);
+    }
+
+    #[test]
+    fn a_store_copies_by_itself_only_within_itself() {
+        let copies = |change: &dyn Fn(&mut Route)| {
+            let mut route = route("", "");
+            route.options.server_side_copy = ServerSideCopy::Auto;
+            change(&mut route);
+            route.copies_server_side()
+        };
+        let regions = |from: Option<&str>, to: Option<&str>| {
+            copies(&|route| {
+                (route.source.region, route.destination.region) = (from.map(Into::into), to.map(Into::into));
+            })
+        };
+        assert!(regions(None, None) && regions(Some("eu-west-1"), Some("ap-east-1")));
+        assert!(
+            regions(Some("cn-north-1"), Some("cn-northwest-1"))
+                && regions(Some("us-iso-east-1"), Some("us-iso-west-1"))
+        );
+        for other in
+            ["cn-north-1", "us-gov-west-1", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "eusc-de-east-1"]
+        {
+            assert!(!regions(Some("us-east-1"), Some(other)), "{other}");
+            assert!(!regions(Some(other), None), "{other}");
+        }
+        assert!(!regions(Some("us-iso-east-1"), Some("us-isob-east-1")) && !regions(None, Some("us-east-1")));
+
+        let secret = |name: &str| Credentials::Secret { secret: name.into() };
+        let signed = |from: Credentials, to: Credentials| {
+            copies(&|route| {
+                (route.source.credentials, route.destination.credentials) = (from.clone(), to.clone());
+            })
+        };
+        assert!(signed(secret("a"), secret("a")));
+        assert!(!signed(secret("a"), secret("b")) && !signed(secret("a"), Credentials::Role));
+        assert!(!signed(Credentials::Anonymous, Credentials::Anonymous));
+
+        let endpoint = |from: Option<&str>, to: Option<&str>| {
+            copies(&|route| {
+                (route.source.endpoint, route.destination.endpoint) = (from.map(Into::into), to.map(Into::into));
+                route.source.region = Some("garage".into());
+            })
+        };
+        assert!(endpoint(Some("https://s3.example"), Some("https://s3.example")));
+        assert!(!endpoint(Some("https://s3.example"), Some("https://s4.example")));
+        assert!(!endpoint(Some("https://s3.example"), None));
+        assert!(!copies(&|route| route.source.bucket = "arn:aws:s3:us-east-1:1:accesspoint/x".into()));
+        assert!(!copies(&|route| route.options.server_side_copy = ServerSideCopy::Off));
+    }
+
+    #[test]
+    fn the_option_is_off_or_auto() {
+        let parse = |text: &str| serde_json::from_str::<Options>(text).map(|options| options.server_side_copy);
+        assert_eq!(parse("{}").unwrap(), ServerSideCopy::Off);
+        assert_eq!(parse(r#"{"serverSideCopy":"off"}"#).unwrap(), ServerSideCopy::Off);
+        assert_eq!(parse(r#"{"serverSideCopy":"auto"}"#).unwrap(), ServerSideCopy::Auto);
+        assert!(parse(r#"{"serverSideCopy":true}"#).is_err());
+        assert!(!serde_json::to_string(&Options::default()).unwrap().contains("serverSide"));
     }
 
     #[test]

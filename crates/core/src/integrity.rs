@@ -19,7 +19,8 @@ pub struct Facts {
     pub checksum: Option<String>,
 }
 
-/// How each part of an upload is proven (SEMANTICS.md, rule 8).
+/// How each part of an upload is proven (SEMANTICS.md, rule 8), unless the store copied it by itself: that it did so on
+/// condition of the source's ETag is proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartProof {
     /// A CRC64NVME trails it, so that the store refuses a wrong one.

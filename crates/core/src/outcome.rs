@@ -11,8 +11,11 @@ pub enum Proof {
     Checksum,
     /// Both sides report the same ETag, and it is made of MD5s.
     Etag,
-    /// The destination verified every part, or returned the MD5 that was computed on the way.
+    /// The destination verified every part, or returned the MD5 that was computed on the way, or its store copied the
+    /// part by itself, on condition of the source's ETag.
     Parts,
+    /// The store copied the whole object by itself, on condition of the source's ETag.
+    Store,
     /// The ledger pairs this source ETag with this destination ETag.
     Ledger,
 }

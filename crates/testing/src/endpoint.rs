@@ -154,6 +154,10 @@ impl TestS3 {
                     pause(ms).await;
                     continue;
                 }
+                Fault::DropHeader { name } => {
+                    response.headers_mut().remove(&name);
+                    continue;
+                }
                 Fault::CutBody { after } => Break::Cut { after },
                 Fault::StallBody { after, for_ms } => Break::Stall { after, pause: Duration::from_millis(for_ms) },
                 Fault::FlipResponse { at } => Break::Flip { at },

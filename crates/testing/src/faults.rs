@@ -48,6 +48,11 @@ pub enum Fault {
         /// Offset of the byte.
         at: u64,
     },
+    /// Takes a header out of the reply, as a store does that does not know it.
+    DropHeader {
+        /// Its name, in small letters.
+        name: String,
+    },
     /// Inverts the lowest bit of one byte of the request's body as it is on the wire, which for
     /// chunked encodings contains headers and trailers. Does nothing past its end.
     FlipRequest {
@@ -77,6 +82,7 @@ impl Fault {
             Fault::CutBody { .. } => "cutBody",
             Fault::StallBody { .. } => "stallBody",
             Fault::FlipResponse { .. } => "flipResponse",
+            Fault::DropHeader { .. } => "dropHeader",
             Fault::FlipRequest { .. } => "flipRequest",
             Fault::Delay { .. } => "delay",
             Fault::DelayReply { .. } => "delayReply",

@@ -3,5 +3,7 @@
 
 mod contract;
 mod flows;
+mod server_side;
 mod steps;
+mod wire;
 mod world;

@@ -2,7 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials as Keyring, SharedCredentialsProvider};
-use longhaul::in_process::{Ended, Local, Runner};
+use longhaul::in_process::{Ended, Live, Local, Runner};
 use longhaul_aws::clients::{Clients, Io, Sides};
 use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::credentials::Secrets;
@@ -11,9 +11,10 @@ use longhaul_aws::error::StepError;
 use longhaul_aws::ledger::EmbeddedLedger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::outcomes::ledger_key;
-use longhaul_core::config::{Config, Options, Route, Side};
+use longhaul_core::config::{Config, Options, Route, ServerSideCopy, Side};
 use longhaul_core::job::JobRecord;
 use longhaul_core::request::{ObjectRef, Request};
+use longhaul_core::tally::Tally;
 use longhaul_testing::{Keys, Served, Store, TestS3, http_client_for, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,10 +89,21 @@ impl World {
         Self::with(Keys::default(), Wire::Tls).await
     }
 
+    /// Both buckets in one store, on a route that lets it copy by itself. Requests have to name the route.
+    pub(crate) async fn in_one_store(wire: Wire) -> Self {
+        let one = TestS3::default();
+        let mut world = Self::between(one.clone(), one, wire).await;
+        world.route.destination.endpoint = world.route.source.endpoint.clone();
+        world.route.options.server_side_copy = ServerSideCopy::Auto;
+        world
+    }
+
     /// The destination admits only these keys.
     pub(crate) async fn with(keys: Keys, wire: Wire) -> Self {
-        let here = TestS3::default();
-        let there = TestS3::new(Store::default(), keys);
+        Self::between(TestS3::default(), TestS3::new(Store::default(), keys), wire).await
+    }
+
+    async fn between(here: TestS3, there: TestS3, wire: Wire) -> Self {
         here.store().bucket("departures");
         there.store().bucket("arrivals");
         let mut served = Vec::new();
@@ -163,6 +175,13 @@ impl World {
     /// Runs one execution of the real state machine, its successors included.
     pub(crate) async fn migrate(&self, execution: &str, request: &Request) -> Ended {
         self.runner.run_migrate(execution, request, Arc::default()).await
+    }
+
+    /// The same, with everything that the steps counted.
+    pub(crate) async fn migrate_counted(&self, execution: &str, request: &Request) -> (Ended, Tally) {
+        let live = Arc::<Live>::default();
+        let ended = self.runner.run_migrate(execution, request, live.clone()).await;
+        (ended, live.tally())
     }
 
     pub(crate) async fn record(&self, key: &str) -> Option<JobRecord> {

@@ -1,10 +1,12 @@
 //! Looks and writes at the destination.
 
+mod server_side;
 mod uploads;
 
+pub use server_side::Copied;
 pub use uploads::{Begun, HeldPart, PartSent};
 
-use crate::clients::{Clients, request_timeout};
+use crate::clients::{Clients, Pair, request_timeout};
 use crate::denial::{explained, payer};
 use crate::error::{Place, StepError, from_sdk};
 use crate::metadata::{Metadata, encryption_of, with_metadata};
@@ -17,13 +19,17 @@ use longhaul_core::contract::Seen;
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{ETag, Encryption, Md5Digest};
 use longhaul_core::integrity::Facts;
+use std::future::Future;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The destination of a route.
 #[derive(Clone, Debug)]
 pub struct Destination {
     client: aws_sdk_s3::Client,
+    writer: aws_sdk_s3::Client,
     side: Side,
+    origin: Option<server_side::Origin>,
 }
 
 /// What the destination answered to a write.
@@ -56,13 +62,27 @@ pub fn write_timeout(length: u64) -> Duration {
 }
 
 fn longest(time: Duration) -> Override {
-    Override::default().timeout_config(request_timeout(time))
+    Override::default().timeout_config(request_timeout(Some(time)))
+}
+
+/// Ends a write of `length` bytes that takes longer than [`write_timeout`].
+async fn in_time<T>(
+    length: u64,
+    what: impl Fn() -> String,
+    write: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let longest = write_timeout(length);
+    match timeout(longest, write).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StepError::stalled(format!("{}: no answer in {} s", what(), longest.as_secs()))),
+    }
 }
 
 impl Destination {
-    /// The destination of a route, with its own keys.
+    /// The destination of a route, with its own keys. What is written to it comes from here.
     pub async fn connect(clients: &Clients, side: &Side) -> Result<Self, StepError> {
-        Ok(Self { client: clients.sides.client(side).await?, side: side.clone() })
+        let Pair { client, writer } = clients.sides.pair(side).await?;
+        Ok(Self { client, writer, side: side.clone(), origin: None })
     }
 
     /// True if what is written travels over TLS: only there may a checksum trail an unsigned body.
@@ -119,7 +139,7 @@ impl Destination {
         let again = body.try_clone();
         let send = |condition: Option<&Seen>, body: SdkBody| {
             let (none_match, if_match) = conditions(condition);
-            with_metadata!(self.client.put_object(), metadata, options)
+            with_metadata!(self.writer.put_object(), metadata, options)
                 .bucket(&self.side.bucket)
                 .key(key)
                 .content_length(length as i64)
@@ -132,17 +152,19 @@ impl Destination {
                 .body(ByteStream::new(body))
                 .customize()
                 .disable_payload_signing()
-                .config_override(longest(write_timeout(length)))
                 .send()
         };
         let named = |error| self.conditional(from_sdk(Place::Destination, &self.what("writing", key), &error), seen);
-        let answer = match (send(Some(seen), body).await.map_err(named), again) {
-            (Err(error), Some(again)) if error.has_code("NotImplemented") => {
-                self.check_unchanged(key, seen).await?;
-                send(None, again).await.map_err(named)?
+        let write = async {
+            match (send(Some(seen), body).await.map_err(named), again) {
+                (Err(error), Some(again)) if error.has_code("NotImplemented") => {
+                    self.check_unchanged(key, seen).await?;
+                    send(None, again).await.map_err(named)
+                }
+                (other, _) => other,
             }
-            (other, _) => other?,
         };
+        let answer = in_time(length, || self.what("writing", key), write).await?;
         Ok(Written {
             etag: ETag::new(answer.e_tag().unwrap_or_default()),
             encryption: encryption_of!(answer),

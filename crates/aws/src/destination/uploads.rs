@@ -1,10 +1,10 @@
 //! Multipart uploads at the destination.
 
-use super::{Destination, Written, conditions, longest, write_timeout};
+use super::{Destination, Written, conditions, in_time, longest};
 use crate::denial::payer;
 use crate::error::{Place, StepError, from_sdk};
 use crate::metadata::{Metadata, encryption_of, with_metadata};
-use aws_sdk_s3::config::RequestChecksumCalculation;
+use aws_sdk_s3::config::{Builder as Override, RequestChecksumCalculation};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use longhaul_core::config::Options;
@@ -91,13 +91,9 @@ impl Destination {
     /// Sends one part.
     pub async fn upload_part(&self, key: &str, upload_id: &str, part: PartSent) -> Result<Written, StepError> {
         let PartSent { number, body, length, md5, trailing } = part;
-        let mut settings = longest(write_timeout(length));
-        if trailing {
-            // The SDK takes the checksum on the way and sends it behind the body.
-            settings = settings.request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
-        }
-        let answer = self
-            .client
+        let what = || self.what(&format!("sending part {number} of"), key);
+        let mut request = self
+            .writer
             .upload_part()
             .bucket(&self.side.bucket)
             .key(key)
@@ -110,13 +106,15 @@ impl Destination {
             .set_request_payer(payer(&self.side))
             .body(body)
             .customize()
-            .disable_payload_signing()
-            .config_override(settings)
-            .send()
-            .await
-            .map_err(|error| {
-                from_sdk(Place::Destination, &self.what(&format!("sending part {number} of"), key), &error)
-            })?;
+            .disable_payload_signing();
+        if trailing {
+            // The SDK takes the checksum on the way and sends it behind the body.
+            request = request.config_override(
+                Override::default().request_checksum_calculation(RequestChecksumCalculation::WhenSupported),
+            );
+        }
+        let write = async { request.send().await.map_err(|error| from_sdk(Place::Destination, &what(), &error)) };
+        let answer = in_time(length, what, write).await?;
         Ok(Written {
             etag: ETag::new(answer.e_tag().unwrap_or_default()),
             encryption: encryption_of!(answer),
@@ -181,7 +179,7 @@ impl Destination {
             .map(|part| CompletedPart::builder().part_number(part.number as i32).e_tag(part.etag.quoted()).build())
             .collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
-        let send = |condition: Option<&Seen>| {
+        let send = |condition: Option<&Seen>, crc64nvme: Option<&str>| {
             let (none_match, if_match) = conditions(condition);
             self.client
                 .complete_multipart_upload()
@@ -201,10 +199,14 @@ impl Destination {
                 .send()
         };
         let named = |error| self.conditional(from_sdk(Place::Destination, &self.what("completing", key), &error), seen);
-        let answer = match send(Some(seen)).await.map_err(named) {
+        let answer = match send(Some(seen), crc64nvme).await.map_err(named) {
             Err(error) if error.has_code("NotImplemented") => {
                 self.check_unchanged(key, seen).await?;
-                send(None).await.map_err(named)?
+                send(None, None).await.map_err(named)?
+            }
+            // A store may refuse to be told a checksum of an upload that was begun without; a wrong one it calls so.
+            Err(error) if crc64nvme.is_some() && error.name == ErrorName::Rejected && error.status == Some(400) => {
+                send(Some(seen), None).await.map_err(named)?
             }
             other => other?,
         };

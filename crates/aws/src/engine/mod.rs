@@ -26,7 +26,7 @@ use tokio::time::Instant;
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Transfers at once in the beginning, where that many are allowed. Less, and a link with a long round trip spends its
 /// first seconds idle; more, and a narrow one is flooded.
-const WIDTH_AT_FIRST: usize = 32;
+const WIDTH_AT_FIRST: usize = 64;
 /// Memory that a streamed part takes, in bytes: buffers of two connections, blocks that wait to be hashed.
 pub const STREAM_MEMORY: u64 = 768 * 1024;
 
@@ -117,6 +117,15 @@ impl Engine {
         let memory = self.memory.acquire_many(kib).await.map_err(closed)?;
         self.look();
         Ok(Permit { engine: self, slot: Some(slot), memory })
+    }
+
+    /// Waits for the memory of a part that is sent a second time. It takes no place: there are never more of them than of
+    /// those that do.
+    async fn admit_twin(&self, bytes: u64) -> Result<Permit<'_>, StepError> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
+        let closed = |_| StepError::bug("the engine was closed");
+        let memory = self.memory.acquire_many(kib).await.map_err(closed)?;
+        Ok(Permit { engine: self, slot: None, memory })
     }
 
     /// Looks at the rate, and sets the number of transfers at once by it.

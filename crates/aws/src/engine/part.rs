@@ -1,10 +1,10 @@
 //! One part: GET, upload, proof, and again where something went wrong.
 
 use super::stream::{Flow, Span, SpanBody, fault_of};
-use super::whole::collect;
+use super::whole::collect_patiently;
 use super::{Engine, STREAM_MEMORY};
 use crate::context::Context;
-use crate::destination::{Destination, PartSent, Written};
+use crate::destination::{Copied, Destination, PartSent, Written};
 use crate::error::StepError;
 use crate::source::Source;
 use aws_sdk_s3::primitives::ByteStream;
@@ -13,6 +13,8 @@ use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{ETag, Encryption, Md5Digest};
 use longhaul_core::integrity::PartProof;
 use longhaul_core::tally::Tally;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A part up to this size is held in memory where nothing but `Content-MD5` can prove it, in bytes.
@@ -51,6 +53,15 @@ pub(crate) struct Copying<'a> {
     pub(crate) source: &'a Source,
     pub(crate) destination: &'a Destination,
     pub(crate) object: &'a LargeObject,
+    /// Parts that the store copied by itself.
+    pub(crate) by_store: &'a Mutex<BTreeSet<u32>>,
+}
+
+impl Engine {
+    /// The store copied so many bytes by itself: they count for the pace as those that were moved.
+    pub(crate) fn copied_by_store(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Shows how far a copy has come; empty while it waits for its turn.
@@ -82,7 +93,8 @@ impl Copying<'_> {
         })
     }
 
-    /// Copies part `number` and proves it: the store checked a digest that came with it, or answered with its MD5.
+    /// Copies part `number` and proves it: the store checked a digest that came with it, or answered with its MD5, or
+    /// copied it by itself.
     ///
     /// Repeats the GET and the upload as often as [`tries`] allows; counts into the context.
     pub(crate) async fn part(&self, number: u32, gauge: &Gauge) -> Result<(), StepError> {
@@ -92,8 +104,8 @@ impl Copying<'_> {
         let mut borrowed = self.borrowed_md5();
         loop {
             let error = match self.attempt(number, gauge, borrowed).await {
-                Ok(length) => {
-                    context.count(Tally { parts: 1, bytes_up: length, ..Tally::default() });
+                Ok(tally) => {
+                    context.count(Tally { parts: 1, ..tally });
                     engine.ended();
                     return Ok(());
                 }
@@ -122,11 +134,15 @@ impl Copying<'_> {
         source.etag.md5_form().filter(|_| whole)
     }
 
-    async fn attempt(&self, number: u32, gauge: &Gauge, borrowed: Option<Md5Digest>) -> Result<u64, StepError> {
+    async fn attempt(&self, number: u32, gauge: &Gauge, borrowed: Option<Md5Digest>) -> Result<Tally, StepError> {
         let span = self.span(number)?;
         let length = span.length;
+        if self.is_copied_by_store(number, &span).await? {
+            return Ok(Tally { server_side: 1, ..Tally::default() });
+        }
+        let tally = Tally { bytes_up: length, ..Tally::default() };
         if self.object.part_proof() == PartProof::Ahead {
-            return self.buffered(number, gauge, span).await.map(|()| length);
+            return self.buffered(number, gauge, span).await.map(|()| tally);
         }
         // Under SSE-KMS the answer holds no MD5 to compare with.
         let compared = self.object.encryption == Encryption::Plain;
@@ -145,7 +161,22 @@ impl Copying<'_> {
             )),
             None => Ok(()),
         }
-        .map(|()| length)
+        .map(|()| tally)
+    }
+
+    /// Lets the store copy the part by itself: the source's ETag is the condition, and nothing is left to compare.
+    /// False where it does not copy.
+    async fn is_copied_by_store(&self, number: u32, span: &Span) -> Result<bool, StepError> {
+        let Span { key, identity, offset, length, .. } = span;
+        let version_id = identity.version_id.as_deref();
+        let from = Copied { key, version_id, etag: &identity.etag, offset: *offset, length: *length };
+        let LargeObject { destination_key, upload_id, .. } = self.object;
+        if self.destination.copy_part(from, destination_key, upload_id, number).await?.is_none() {
+            return Ok(false);
+        }
+        self.engine.copied_by_store(*length);
+        self.by_store.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        Ok(true)
     }
 
     /// A part that nothing but a digest ahead can prove.
@@ -154,7 +185,7 @@ impl Copying<'_> {
         let flow = Flow::new(length, None, &self.engine.moved);
         gauge.show(&flow);
         let first = span.open(0).await?;
-        let bytes = collect(SpanBody::new(span, flow.clone(), first).into_stream(), length).await;
+        let bytes = collect_patiently(SpanBody::new(span, flow.clone(), first).into_stream(), length).await;
         self.context.count(flow.tally());
         let bytes = bytes.map_err(|error| flow.failure().unwrap_or(error))?;
         let md5 = Md5Digest::of(&bytes);

@@ -5,13 +5,13 @@ use crate::error::StepError;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_core::etag::ETag;
-use longhaul_core::hedge::{UnderWay, budget, straggler};
+use longhaul_core::hedge::{UnderWay, budget, stragglers};
 use longhaul_core::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 /// Faults in a row, each of them a part that was given up after its own repeats, that end the invocation.
 const FAULTS_MAX: usize = 4;
@@ -37,6 +37,53 @@ enum End {
     NoTime,
 }
 
+/// How a copy comes to be begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The first of the invocation, whatever time is left.
+    First,
+    /// One of many.
+    Next,
+    /// The second copy of a part under way.
+    Twin,
+}
+
+/// Bytes that may be begun before the first ones have shown a rate.
+const FIRST_BYTES: u64 = 1024 * 1024 * 1024;
+/// Time after which they have.
+const SHOWS: Duration = Duration::from_secs(3);
+
+/// What is under way, and how fast it goes.
+struct Load {
+    /// Bytes that are begun and have not been moved.
+    left: u64,
+    /// Bytes a second, once it can be told.
+    rate: Option<f64>,
+}
+
+impl Load {
+    fn of(under_way: &BTreeMap<u32, Copies>, length_of: impl Fn(u32) -> u64, arrived: u64, time: Duration) -> Self {
+        let (mut left, mut moved) = (0, arrived);
+        for (number, copies) in under_way {
+            let best = copies.0.iter().filter_map(|(_, gauge, _)| gauge.flow()).map(|flow| flow.moved()).max();
+            left += length_of(*number).saturating_sub(best.unwrap_or(0));
+            moved += best.unwrap_or(0);
+        }
+        Self { left, rate: (time >= SHOWS).then(|| moved as f64 / time.as_secs_f64()) }
+    }
+
+    /// True if `length` bytes more can arrive in `time` as well: many parts begun at once on a narrow link would all be
+    /// cut off together. Counts them if so.
+    fn takes(&mut self, length: u64, time: Duration) -> bool {
+        let most = self.rate.map_or(FIRST_BYTES, |rate| (rate * time.as_secs_f64()) as u64);
+        let fits = self.left + length <= most;
+        if fits {
+            self.left += length;
+        }
+        fits
+    }
+}
+
 /// The copies of one part that are under way: one, or two where it is hedged.
 #[derive(Default)]
 struct Copies(Vec<(u64, Arc<Gauge>, AbortHandle)>);
@@ -54,12 +101,16 @@ impl Copies {
 pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTreeMap<u32, ETag>) -> Copied {
     let Copying { engine, context, object, .. } = copying;
     let slowest_ms = AtomicU64::new(0);
-    let one = |number: u32, gauge: Arc<Gauge>, always: bool| {
+    let length_of = |number: u32| object.layout.part(number).map_or(0, |(_, length)| length);
+    let one = |number: u32, gauge: Arc<Gauge>, turn: Turn| {
         let slowest_ms = &slowest_ms;
         async move {
-            let length = object.layout.part(number).map_or(0, |(_, length)| length);
-            let _permit = engine.admit(part_memory(length, object.part_proof())).await?;
-            if !always && context.time_left() <= Duration::from_millis(slowest_ms.load(Ordering::Relaxed)) {
+            let memory = part_memory(length_of(number), object.part_proof());
+            let _permit = match turn {
+                Turn::Twin => engine.admit_twin(memory).await?,
+                _ => engine.admit(memory).await?,
+            };
+            if turn != Turn::First && context.time_left() <= Duration::from_millis(slowest_ms.load(Ordering::Relaxed)) {
                 return Ok(End::NoTime);
             }
             if let Some(etag) = held.get(&number)
@@ -70,8 +121,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
             copying.part(number, &gauge).await.map(|()| End::Sent)
         }
     };
-    let bytes = missing.iter().filter_map(|number| object.layout.part(*number)).map(|(_, length)| length).sum();
-    let mut extra = budget(bytes, object.layout.part_size());
+    let mut extra = budget(missing.iter().map(|number| length_of(*number)).sum(), object.layout.part_size());
     let mut waiting: VecDeque<u32> = missing.iter().copied().collect();
     let mut flying = FuturesUnordered::new();
     let mut under_way: BTreeMap<u32, Copies> = BTreeMap::new();
@@ -81,18 +131,27 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
     let mut faults = 0;
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut launch = |number: u32, copies: &mut Copies| {
+    let mut launch = |number: u32, copies: &mut Copies, turn: Turn| {
         begun += 1;
         let (id, gauge) = (begun, Arc::<Gauge>::default());
         let (abort, registration) = AbortHandle::new_pair();
-        let copy = Abortable::new(one(number, gauge.clone(), id == 1), registration);
+        let copy = Abortable::new(one(number, gauge.clone(), turn), registration);
         copies.0.push((id, gauge, abort));
         async move { (number, id, copy.await) }
     };
+    let began = Instant::now();
+    let mut arrived = 0;
+    let mut first = true;
     loop {
-        while flying.len() < engine.in_flight() && faults < FAULTS_MAX {
-            let Some(number) = waiting.pop_front() else { break };
-            flying.push(launch(number, under_way.entry(number).or_default()));
+        let mut load = Load::of(&under_way, length_of, arrived, began.elapsed());
+        while under_way.len() < engine.in_flight() {
+            let Some(number) = waiting.front().copied() else { break };
+            if !first && !under_way.is_empty() && !load.takes(length_of(number), context.time_left()) {
+                break;
+            }
+            waiting.pop_front();
+            let turn = if std::mem::take(&mut first) { Turn::First } else { Turn::Next };
+            flying.push(launch(number, under_way.entry(number).or_default(), turn));
         }
         if flying.is_empty() {
             return copied;
@@ -108,13 +167,11 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
         let Some((number, id, result)) = turn else {
             engine.look();
             if engine.hedging && waiting.is_empty() {
-                let parts = show(&under_way, &copying);
-                if let Some((number, copies)) =
-                    straggler(&parts, &rates, extra).and_then(|number| Some((number, under_way.get_mut(&number)?)))
-                {
-                    extra -= object.layout.part(number).map_or(0, |(_, length)| length);
+                for number in stragglers(&show(&under_way, length_of), &rates, extra) {
+                    let Some(copies) = under_way.get_mut(&number) else { continue };
+                    tracing::debug!(number, "part hedged");
                     context.count(Tally { hedges: 1, ..Tally::default() });
-                    flying.push(launch(number, copies));
+                    flying.push(launch(number, copies, Turn::Twin));
                 }
             }
             continue;
@@ -133,6 +190,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
             Ok(end) => {
                 // Whoever comes second carries the same bytes: it is stopped, and what it moved was for nothing.
                 let wasted = copies.moved();
+                extra = extra.saturating_sub(wasted);
                 for (.., twin) in &copies.0 {
                     twin.abort();
                 }
@@ -144,8 +202,10 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
                     continue;
                 }
                 copied.sent.push(number);
+                arrived += length_of(number);
                 if let Some(flow) = gauge.flow() {
                     let took_ms = u64::try_from(flow.age().as_millis()).unwrap_or(u64::MAX);
+                    tracing::debug!(number, took_ms, "part arrived");
                     rates.push(flow.moved() as f64 / took_ms.max(1) as f64);
                     slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
                 }
@@ -169,18 +229,13 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
 }
 
 /// The parts under way, if every one of them has had its turn: while some wait for theirs, nothing is sent twice.
-fn show(under_way: &BTreeMap<u32, Copies>, copying: &Copying<'_>) -> Vec<UnderWay> {
+fn show(under_way: &BTreeMap<u32, Copies>, length_of: impl Fn(u32) -> u64) -> Vec<UnderWay> {
     let mut parts = Vec::with_capacity(under_way.len());
     for (number, copies) in under_way {
-        let Some((_, length)) = copying.object.layout.part(*number) else { continue };
-        let Some(flow) = copies.0.first().and_then(|(_, gauge, _)| gauge.flow()) else { return Vec::new() };
-        parts.push(UnderWay {
-            number: *number,
-            length,
-            moved: flow.moved(),
-            age_ms: u64::try_from(flow.age().as_millis()).unwrap_or(u64::MAX),
-            hedged: copies.0.len() > 1,
-        });
+        let Some(copies) = copies.0.iter().map(|(_, gauge, _)| Some(gauge.flow()?.look())).collect() else {
+            return Vec::new();
+        };
+        parts.push(UnderWay { number: *number, length: length_of(*number), copies });
     }
     parts
 }

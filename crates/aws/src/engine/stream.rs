@@ -9,9 +9,11 @@ use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::Md5Digest;
+use longhaul_core::hedge;
 use longhaul_core::job::SourceIdentity;
 use longhaul_core::tally::Tally;
 use longhaul_lanes::Md5Stream;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +54,11 @@ pub(crate) struct Flow {
     total: Arc<AtomicU64>,
     begun: Instant,
     seen: Mutex<Seen>,
+    looks: Mutex<VecDeque<(Instant, u64)>>,
 }
+
+/// Looks that a rate is taken over.
+const LOOKS: usize = 5;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -65,7 +71,8 @@ impl Flow {
     /// A body of `length` bytes, hashed where `md5` is given. What it moves is added to `total` as well.
     pub(crate) fn new(length: u64, md5: Option<Md5Stream>, total: &Arc<AtomicU64>) -> Arc<Self> {
         let seen = Mutex::new(Seen { md5, ..Seen::default() });
-        Arc::new(Self { length, moved: AtomicU64::new(0), total: total.clone(), begun: Instant::now(), seen })
+        let (begun, looks) = (Instant::now(), Mutex::default());
+        Arc::new(Self { length, moved: AtomicU64::new(0), total: total.clone(), begun, seen, looks })
     }
 
     /// Bytes that passed so far.
@@ -76,6 +83,28 @@ impl Flow {
     /// Time since it was begun.
     pub(crate) fn age(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// How far it has come, and how fast it has been since the last few looks.
+    pub(crate) fn look(&self) -> hedge::Copy {
+        let (now, moved) = (Instant::now(), self.moved());
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = looks.front().copied().unwrap_or((self.begun, 0));
+        let handed_over = looks.iter().find(|(_, moved)| *moved == self.length).map(|(at, _)| *at);
+        // Looks after the end would forget when it came.
+        if handed_over.is_none() {
+            looks.push_back((now, moved));
+            if looks.len() > LOOKS {
+                looks.pop_front();
+            }
+        }
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        hedge::Copy {
+            moved,
+            age_ms: ms(now - self.begun),
+            rate: (moved - before) as f64 / ms(now - since).max(1) as f64,
+            handed_over_ms: handed_over.map_or(0, |at| ms(now - at)),
+        }
     }
 
     /// The MD5 of what passed, where it was taken and the body came to its end.
@@ -253,6 +282,7 @@ pub(crate) fn fault_of(error: &StepError) -> Tally {
     let counter = match error.name {
         ErrorName::Throttled => &mut fault.throttles,
         ErrorName::ChecksumMismatch => &mut fault.mismatches,
+        name if !name.is_retryable() => return fault,
         _ if error.stalled => &mut fault.stalls,
         _ if error.status.is_some_and(|status| status >= 500) => &mut fault.server_errors,
         _ => &mut fault.resets,

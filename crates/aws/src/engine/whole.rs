@@ -8,18 +8,28 @@ use bytes::{Bytes, BytesMut};
 use longhaul_core::error::ErrorName;
 use longhaul_core::tally::Tally;
 use std::future::Future;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// Reads a body of exactly `length` bytes; each piece must come within [`PROGRESS_TIMEOUT`].
-pub(crate) async fn collect(mut body: ByteStream, length: u64) -> Result<Bytes, StepError> {
+pub(crate) async fn collect(body: ByteStream, length: u64) -> Result<Bytes, StepError> {
+    gather(body, length, PROGRESS_TIMEOUT).await
+}
+
+/// As [`collect`], of a body that looks after itself when nothing comes.
+pub(super) async fn collect_patiently(body: ByteStream, length: u64) -> Result<Bytes, StepError> {
+    gather(body, length, Duration::MAX).await
+}
+
+async fn gather(mut body: ByteStream, length: u64, patience: Duration) -> Result<Bytes, StepError> {
     let lost = |what: String| StepError::new(ErrorName::Transient, format!("reading a body: {what}"));
     let mut all = BytesMut::new();
     // Most small objects come in one piece, which is kept as it came.
     let mut only: Option<Bytes> = None;
     loop {
-        let piece = timeout(PROGRESS_TIMEOUT, body.next())
+        let piece = timeout(patience, body.next())
             .await
-            .map_err(|_| StepError::stalled(format!("reading a body: no byte for {} s", PROGRESS_TIMEOUT.as_secs())))?;
+            .map_err(|_| StepError::stalled(format!("reading a body: no byte for {} s", patience.as_secs())))?;
         let piece = match piece {
             Some(Ok(piece)) => piece,
             Some(Err(error)) => return Err(lost(error.to_string())),

@@ -214,7 +214,7 @@ impl Both<'_> {
                 let told = format!("the parts' CRC64NVME is {sum}, the source's {told}");
                 return self.mismatch(large, told).await;
             }
-            let crc64nvme = told.filter(|_| object.trailing_checksum).or(sum.as_deref());
+            let crc64nvme = told.or(sum.as_deref());
             let completed = self
                 .destination
                 .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), crc64nvme, &seen)
@@ -282,7 +282,7 @@ impl Both<'_> {
                 let told = "the destination encrypts by KMS and did not say so: the parts are not proven";
                 return Ok(settled(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()));
             }
-            // Every part was checked by the store or against its answer; the whole is made of exactly these parts.
+            // Every part was checked by the store, or against its answer, or copied by it; the whole is made of exactly these.
             None if ours.encryption == Encryption::Opaque || made.is_none_or(|made| made == etag) => Proof::Parts,
             None => {
                 let told = format!("the parts make {made:?}, the destination answers {etag}");

@@ -4,7 +4,7 @@ use super::large::{abandon, is_abandoned, without_copy};
 use super::objects::{batch_objects, records_of, spill};
 use crate::clients::Clients;
 use crate::context::Context;
-use crate::destination::{Destination, ObjectSent, Written};
+use crate::destination::{Copied, Destination, ObjectSent, Written};
 use crate::engine::{STREAM_MEMORY, Span, collect, count_fault, stream_whole, tries};
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, failed, record};
@@ -44,7 +44,7 @@ enum Ended {
 /// without any outcome fail as the error that stopped the last object.
 pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) -> Result<ItemState, StepError> {
     let source = Source::connect(clients, &batch.route.source).await?;
-    let destination = Destination::connect(clients, &batch.route.destination).await?;
+    let destination = Destination::of(clients, &batch.route).await?;
     let objects = batch_objects(clients, &batch.objects).await?;
     let offers: Vec<&ObjectRef> = objects.iter().map(|(_, object)| object).collect();
     let records = records_of(clients, &batch.route, &offers).await?;
@@ -169,7 +169,7 @@ impl Copy<'_> {
     async fn with_retries(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
         let Self { context, clients, .. } = self;
         let mut attempt = 1;
-        let mut faith = Faith { borrows: true, read: None };
+        let mut faith = Faith { borrows: true, read: None, copies: true };
         loop {
             let error = match self.with_looks(known, &mut faith).await {
                 Ok(tried) => {
@@ -182,6 +182,9 @@ impl Copy<'_> {
             let unconditional = faith.borrows && error.has_code("NotImplemented");
             if unconditional || error.name == ErrorName::ChecksumMismatch {
                 faith.borrows = false;
+            }
+            if error.name == ErrorName::ChecksumMismatch {
+                faith.copies = false;
             }
             if unconditional {
                 continue;
@@ -204,13 +207,16 @@ impl Copy<'_> {
         let mut stands = match known {
             // The ledger has never heard of the object: `If-None-Match: *` is the look.
             // Where nothing may be overwritten, a store that ignores the header must not get the chance.
-            None if self.batch.route.options.overwrite != Overwrite::Never => None,
+            None if self.batch.route.options.overwrite != Overwrite::Never && !self.copies_unguarded() => None,
             _ => self.destination.head(&key).await?,
         };
         let mut looks = 1;
         loop {
             match self.once(&key, known, stands.as_ref(), faith).await {
-                Err(error) if error.name == ErrorName::DestinationChanged && looks < LOOKS_MAX => {
+                Err(error)
+                    if matches!(error.name, ErrorName::DestinationChanged | ErrorName::SourceChanged)
+                        && looks < LOOKS_MAX =>
+                {
                     self.context.back_off(looks).await;
                     stands = self.destination.head(&key).await?;
                     looks += 1;
@@ -229,6 +235,9 @@ impl Copy<'_> {
     ) -> Result<Tried, StepError> {
         let Self { context, source, destination, batch, object, .. } = self;
         let engine = &self.clients.engine;
+        if let Some(tried) = self.by_store(key, known, stands, faith).await? {
+            return Ok(tried);
+        }
         let mut permit = engine.admit(object.size.unwrap_or(SMALL_MAX).min(SMALL_MAX)).await?;
         let options = &batch.route.options;
         // Only where the destination still holds what the ledger wrote does an unchanged source mean unchanged objects.
@@ -248,16 +257,10 @@ impl Copy<'_> {
                 return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, learnt));
             }
         };
-        if is_abandoned(known, &look, &batch.execution) {
-            abandon(destination, key, known).await;
-        }
-        if let Some((outcome, learnt)) = without_copy(options.overwrite, &look, stands, known) {
-            return Ok(Tried::Outcome(outcome, learnt));
+        if let Some(tried) = self.without_write(key, known, stands, &look).await {
+            return Ok(tried);
         }
         let size = look.identity.size;
-        if size > SMALL_MAX {
-            return Ok(Tried::Large(size));
-        }
         let metadata = source.metadata(&object.key, &look).await?;
         let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag.clone()));
         let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);
@@ -297,15 +300,110 @@ impl Copy<'_> {
             ));
         }
         // The store checked Content-MD5, so every byte is proven; equal ETags or checksums say so on both sides.
-        let proof = proof(&look.facts(), &held, false).unwrap_or(Proof::Parts);
-        let learnt = Learnt {
-            source: Some(look.identity.clone()),
-            destination_etag: Some(held.etag),
-            checksum: held.checksum,
-            ..Learnt::default()
-        };
-        Ok(Tried::Outcome(Outcome::Migrated { bytes: size, proof }, learnt))
+        Ok(migrated(&look, held, Proof::Parts))
     }
+
+    /// What needs no write, or not here: it is the same, or is to stay, or it is large by now.
+    async fn without_write(
+        &self,
+        key: &str,
+        known: Option<&JobRecord>,
+        stands: Option<&Facts>,
+        look: &SourceLook,
+    ) -> Option<Tried> {
+        if is_abandoned(known, look, &self.batch.execution) {
+            abandon(self.destination, key, known).await;
+        }
+        if let Some((outcome, learnt)) = without_copy(self.batch.route.options.overwrite, look, stands, known) {
+            return Some(Tried::Outcome(outcome, learnt));
+        }
+        let size = look.identity.size;
+        (size > SMALL_MAX).then_some(Tried::Large(size))
+    }
+
+    /// True if the store copies by itself and may do so whatever stands there: then no copy goes without a look.
+    fn copies_unguarded(&self) -> bool {
+        self.destination.copies() && self.destination.may_ignore_conditions()
+    }
+
+    /// Lets the store copy by itself: a HEAD is the look at the source, and its ETag the condition. `None` where the
+    /// store does not copy, or what it copied turned out different.
+    async fn by_store(
+        &self,
+        key: &str,
+        known: Option<&JobRecord>,
+        stands: Option<&Facts>,
+        faith: &Faith,
+    ) -> Result<Option<Tried>, StepError> {
+        let Self { clients, context, source, destination, batch, object } = self;
+        if !faith.copies || !destination.copies() {
+            return Ok(None);
+        }
+        // A copy takes a place, but no memory.
+        let _permit = clients.engine.admit(1).await?;
+        let look = source.head(&object.key, None).await?;
+        if let Some(tried) = self.without_write(key, known, stands, &look).await {
+            return Ok(Some(tried));
+        }
+        let metadata = source.metadata(&object.key, &look).await?;
+        let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag.clone()));
+        let size = look.identity.size;
+        // Without the version: the ETag pins it, and a version that is not current any more is not copied (rule 4).
+        let from = Copied { key: &object.key, version_id: None, etag: &look.identity.etag, offset: 0, length: size };
+        let copied = destination.copy_object(from, key, &seen, &metadata, &batch.route.options).await;
+        let written = match copied {
+            Ok(Some(written)) => written,
+            Ok(None) => return Ok(None),
+            Err(error) if error.name == ErrorName::DestinationChanged => {
+                return Err(self.told_apart(&look, error).await);
+            }
+            Err(error) => return Err(error),
+        };
+        clients.engine.copied_by_store(size);
+        let Written { etag, encryption, checksum } = written;
+        let held = Facts { etag, encryption, size, checksum };
+        // Only a whole object's MD5 stays the same in a copy.
+        let md5 = held.etag.md5_form().filter(|_| held.encryption == Encryption::Plain);
+        let differs = borrowed_md5(&look).zip(md5).is_some_and(|(source, held)| source != held);
+        if differs || checksums(&look.facts(), &held) == Checksums::Different {
+            return Err(StepError::new(
+                ErrorName::ChecksumMismatch,
+                format!(
+                    "the store copied {} with {:?}, and holds {} with {:?}",
+                    look.identity.etag, look.checksum, held.etag, held.checksum
+                ),
+            ));
+        }
+        context.count(Tally { server_side: 1, ..Tally::default() });
+        Ok(Some(migrated(&look, held, Proof::Store)))
+    }
+
+    /// Which of the two conditions of a copy was refused: they are refused by the same words.
+    async fn told_apart(&self, look: &SourceLook, refused: StepError) -> StepError {
+        match self.source.head(&self.object.key, None).await {
+            Ok(now) if look.identity.is_still(&now.identity) => refused,
+            Ok(now) => StepError::new(
+                ErrorName::SourceChanged,
+                format!(
+                    "the source changed while it was copied: {} now, {} then",
+                    now.identity.etag, look.identity.etag
+                ),
+            ),
+            Err(error) => error,
+        }
+    }
+}
+
+/// The outcome of a copy: named by what both sides tell of it, or else by how it was made.
+fn migrated(look: &SourceLook, held: Facts, made: Proof) -> Tried {
+    let proof = proof(&look.facts(), &held, false).unwrap_or(made);
+    let learnt = Learnt {
+        source: Some(look.identity.clone()),
+        destination_etag: Some(held.etag),
+        checksum: held.checksum,
+        ..Learnt::default()
+    };
+    Tried::Outcome(Outcome::Migrated { bytes: held.size, proof }, learnt)
 }
 
 /// A body up to this size is held in memory, so that the SDK can send it again, in bytes.
@@ -317,6 +415,8 @@ struct Faith {
     borrows: bool,
     /// The MD5 that was read, where it was not the source's ETag.
     read: Option<Md5Digest>,
+    /// The store may copy by itself. Not after a copy of its own that differed.
+    copies: bool,
 }
 
 impl Faith {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use s3s::dto::{CopySource, ETag, ETagCondition, IfMatch, IfNoneMatch, ServerSideEncryption, Tag};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
@@ -115,6 +115,15 @@ pub(super) fn write_condition(
         }),
         _ => Err(s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented")),
     }
+}
+
+/// The same of an operation whose conditions the service library does not know.
+pub(super) fn header_condition(headers: &HeaderMap) -> S3Result<WriteCondition> {
+    let named = |name: &str| {
+        let value = headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        value.transpose().map_err(|_| s3_error!(InvalidArgument, "{name} is malformed"))
+    };
+    write_condition(named("if-match")?.as_ref(), named("if-none-match")?.as_ref())
 }
 
 pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> S3Result<()> {

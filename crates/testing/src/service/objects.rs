@@ -11,7 +11,7 @@ use super::Service;
 use super::fields::*;
 use super::receive::Incoming;
 use crate::digest::{Digests, Sums};
-use crate::store::{Found, Object as Stored, Versioning, WriteCondition};
+use crate::store::{Attributes, Found, Object as Stored, Versioning, WriteCondition};
 
 /// The largest single PUT, 5 GiB: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>
 pub(super) const MAX_PUT: u64 = 5 * 1024 * 1024 * 1024;
@@ -310,31 +310,42 @@ impl Service {
     }
 
     pub(super) async fn copy(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let condition = header_condition(&req.headers)?;
         let input = req.input;
         let (bucket, key, version_id) = bucket_source(&input.copy_source)?;
         let source = self.copied(bucket, key, version_id, input.copy_source_if_match.as_ref())?;
+        if source.body.len() > MAX_PUT {
+            return Err(s3_error!(
+                InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size"
+            ));
+        }
         let replaces = |directive: Option<&str>| directive == Some("REPLACE");
+        let given = attributes!(input);
+        check_metadata(&given.metadata)?;
         let attributes = if replaces(input.metadata_directive.as_ref().map(|d| d.as_str())) {
-            attributes!(input)
+            given
         } else {
-            source.attributes.clone()
+            // Neither is ever copied.
+            let (storage_class, website_redirect_location) = (given.storage_class, given.website_redirect_location);
+            Attributes { storage_class, website_redirect_location, ..source.attributes.clone() }
         };
         let tags = if replaces(input.tagging_directive.as_ref().map(|d| d.as_str())) {
             header_tags(input.tagging.as_deref())?
         } else {
             source.tags.clone()
         };
-        let mut digests = Digests::new([]);
+        // The copy has checksums of the source's algorithms, always over all bytes.
+        let mut digests = Digests::new(source.sums.keys().copied());
         source.body.pieces(0..source.body.len()).for_each(|piece| digests.update(&piece));
-        let object = self.store.put_object(
-            (&input.bucket, &input.key),
-            source.body.clone(),
-            digests.finish(),
-            attributes,
-            tags,
-            &WriteCondition::Always,
-        )?;
+        let mut digested = digests.finish();
+        if !source.sums.is_empty() {
+            digested.sums.retain(|algorithm, _| source.sums.contains_key(algorithm));
+        }
+        let place = (input.bucket.as_str(), input.key.as_str());
+        let object = self.store.put_object(place, source.body.clone(), digested, attributes, tags, &condition)?;
         let mut result = CopyObjectResult {
+            checksum_type: Some(ChecksumType::from(object.sum_type.name().to_owned())),
             e_tag: Some(strong(&object.etag)),
             last_modified: Some(Timestamp::from(object.last_modified)),
             ..Default::default()
@@ -360,7 +371,10 @@ impl Service {
     ) -> S3Result<Arc<Stored>> {
         let source = self.existing(bucket, key, version_id)?;
         if if_match.is_some_and(|condition| !names(condition, &source.etag)) {
-            return Err(precondition("x-amz-copy-source-if-match"));
+            return Err(precondition("x-amz-copy-source-If-Match"));
+        }
+        if source.body.is_discarded() {
+            return Err(s3_error!(InternalError, "The bytes of this object were discarded"));
         }
         Ok(source)
     }

@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ServerSideEncryption, StorageClass, Tag, Tagging};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, MetadataDirective, ServerSideEncryption, StorageClass, Tag, Tagging,
+    TaggingDirective,
+};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::StreamBody;
@@ -22,6 +25,7 @@ both_ways!(
     headers_and_tags_are_kept,
     keys_are_opaque,
     copies_are_made,
+    copies_carry_what_they_are_told,
     buckets_answer,
     kms_etags_are_no_md5,
 );
@@ -323,6 +327,39 @@ async fn copies_are_made(s3: &TestS3, client: &Client) {
     let changed = copy("vvv/a%20b").copy_source_if_match(HELLO).send().await;
     assert_eq!(refused(changed), says(412, "PreconditionFailed"));
     assert_eq!(refused(copy("vvv/none").send().await), says(404, "NoSuchKey"));
+
+    // Conditions at the destination.
+    assert_eq!(refused(copy("vvv/a%20b").if_none_match("*").send().await), says(412, "PreconditionFailed"));
+    assert_eq!(refused(copy("vvv/a%20b").if_match("\"other\"").send().await), says(412, "PreconditionFailed"));
+    copy("vvv/a%20b").if_match(format!("\"{HELLO}\"")).send().await.unwrap();
+    assert_eq!(s3.store().get("bbb", "k").unwrap(), "other");
+    let elsewhere = || client.copy_object().bucket("bbb").key("new").copy_source("vvv/a%20b");
+    assert_eq!(refused(elsewhere().if_match("\"other\"").send().await), says(404, "NoSuchKey"));
+    let made = elsewhere().if_none_match("*").send().await.unwrap().copy_object_result.unwrap();
+    assert_eq!(made.checksum_type().map(|of| of.as_str()), Some("FULL_OBJECT"));
+    assert!(made.checksum_crc64_nvme().is_some());
+    s3.store().delete("bbb", "new");
+}
+
+async fn copies_carry_what_they_are_told(s3: &TestS3, client: &Client) {
+    let put = client.put_object().bucket("vvv").key("s").body(body("x")).metadata("m", "1").content_type("text/x");
+    let put = put.storage_class(StorageClass::StandardIa).website_redirect_location("/there").tagging("t=1");
+    put.send().await.unwrap();
+    let copy = || client.copy_object().bucket("bbb").key("t").copy_source("vvv/s");
+    copy().send().await.unwrap();
+    let object = s3.store().object("bbb", "t").unwrap();
+    assert_eq!((object.attributes.metadata["m"].as_str(), object.tags["t"].as_str()), ("1", "1"));
+    assert_eq!(object.attributes.content_type.as_deref(), Some("text/x"));
+    assert_eq!((&object.attributes.storage_class, &object.attributes.website_redirect_location), (&None, &None));
+
+    let replaced = copy().metadata_directive(MetadataDirective::Replace).tagging_directive(TaggingDirective::Replace);
+    replaced.metadata("n", "2").website_redirect_location("/here").tagging("u=2").send().await.unwrap();
+    let object = s3.store().object("bbb", "t").unwrap();
+    assert_eq!((object.attributes.metadata.len(), object.attributes.metadata["n"].as_str()), (1, "2"));
+    assert_eq!((object.tags.len(), object.tags["u"].as_str()), (1, "2"));
+    assert_eq!(object.attributes.content_type, None);
+    assert_eq!(object.attributes.website_redirect_location.as_deref(), Some("/here"));
+    s3.store().delete("bbb", "t");
 }
 
 async fn buckets_answer(s3: &TestS3, client: &Client) {

@@ -243,8 +243,11 @@ async fn parts_and_uploads_are_paged(_: &TestS3, client: &Client) {
 }
 
 async fn parts_are_copied(s3: &TestS3, client: &Client) {
-    s3.store().put("vvv", "s", format!("{ONE}{TWO}"));
+    let source = s3.store().put("vvv", "s", format!("{ONE}{TWO}"));
     let id = create(client, "k").await;
+    let copy = || client.upload_part_copy().bucket("bbb").key("k").upload_id(&id).part_number(1).copy_source("vvv/s");
+    assert_eq!(refused(copy().copy_source_if_match("\"other\"").send().await), says(412, "PreconditionFailed"));
+    copy().copy_source_if_match(&source.etag).send().await.unwrap();
     let mut parts = Vec::new();
     for (number, range) in [(1, "bytes=0-19"), (2, "bytes=20-22")] {
         let part = client.upload_part_copy().bucket("bbb").key("k").upload_id(&id);
