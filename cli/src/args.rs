@@ -62,7 +62,7 @@ pub struct CopyArgs {
     /// Certificates to trust besides those of the machine, as PEM: for a private store over https.
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
-    /// Sends no part a second time, however slow it is. Otherwise the slowest parts in the end are sent twice, for at
+    /// Sends no part a second time, however slow it is. Otherwise the slowest parts in the end are sent again, for at
     /// most a quarter more bytes.
     #[arg(long)]
     pub no_hedging: bool,

@@ -56,7 +56,7 @@ impl Copy {
                 .map_err(|error| error.to_string())
                 .and_then(|pem| Io::trusting(&pem))
                 .map_err(|error| format!("--ca-bundle {}: {error}", path.display()))?,
-            None => Io::system(),
+            None => Io::system()?,
         };
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let concurrency = usize::from(args.concurrency);

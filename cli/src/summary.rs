@@ -53,7 +53,7 @@ pub struct Summary {
     pub mismatches: u64,
     /// Bodies that were read on from where they stopped.
     pub resumed: u64,
-    /// Parts that were sent a second time because they were slow.
+    /// Copies of parts that were begun because another was slow.
     pub hedges: u64,
     /// Bytes that this moved for nothing.
     pub bytes_hedged: u64,
@@ -174,7 +174,7 @@ impl Summary {
         }
         if self.hedges > 0 {
             let extra = bytes_text(self.bytes_hedged);
-            rows.push(("hedged", format!("{} slow parts sent twice, {extra} extra", count_text(self.hedges))));
+            rows.push(("hedged", format!("{} slow parts sent again, {extra} extra", count_text(self.hedges))));
         }
         rows.push(("retries", self.retries_text()));
         let mut text = format!("{} -> {}", self.source, self.destination);

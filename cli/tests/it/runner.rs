@@ -25,7 +25,7 @@ fn runner(s3: &TestS3) -> (Runner, Arc<LocalOutbox>) {
         .region(Region::from_static("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
-    let io = Io { http: Some(http_client(s3)), ..Io::system() };
+    let io = Io { http: Some(http_client(s3)), ..Io::system().unwrap() };
     let side = |bucket: &str| Side {
         bucket: bucket.into(),
         endpoint: Some("https://s3.invalid".into()),

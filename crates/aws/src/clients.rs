@@ -6,6 +6,7 @@ use crate::error::StepError;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::routes::Routes;
+use crate::transport::http_client;
 use crate::work::Work;
 use aws_config::SdkConfig;
 use aws_config::meta::region::ProvideRegion as _;
@@ -21,6 +22,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_async::time::SharedTimeSource;
 use longhaul_core::config::{Credentials, Side};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +48,7 @@ pub struct Clients {
 /// What lies below every S3 client: replaced as a whole in a simulation.
 #[derive(Clone, Debug)]
 pub struct Io {
-    /// Connections; the SDK's own client where absent.
+    /// Connections; the SDK's own client where absent, without what [`Io::system`] sets.
     pub http: Option<SharedHttpClient>,
     /// Time for signatures and expiry.
     pub time: SharedTimeSource,
@@ -56,37 +58,30 @@ pub struct Io {
 
 impl Io {
     /// Real connections and real time.
-    pub fn system() -> Self {
-        Self {
-            http: None,
-            time: SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new()),
-            sleep: SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()),
-        }
+    ///
+    /// The error says why TLS cannot be had.
+    pub fn system() -> Result<Self, String> {
+        Self::over(Vec::new())
     }
 
     /// As [`Self::system`], trusting the authorities of `pem` besides those of the machine.
     ///
     /// The error says why the text holds no certificate.
     pub fn trusting(pem: &[u8]) -> Result<Self, String> {
-        use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
-        use rustls_pki_types::{CertificateDer, pem::PemObject as _};
         let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let certificates = certificates.map_err(|error| error.to_string())?;
         if certificates.is_empty() {
             return Err("it holds no certificate in PEM form".into());
         }
-        for certificate in &certificates {
-            webpki::anchor_from_trusted_cert(certificate).map_err(|error| format!("a certificate in it: {error}"))?;
-        }
-        let context = TlsContext::builder()
-            .with_trust_store(TrustStore::default().with_pem_certificate(pem))
-            .build()
-            .map_err(|error| error.to_string())?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context)
-            .build_https();
-        Ok(Self { http: Some(http), ..Self::system() })
+        Self::over(certificates)
+    }
+
+    fn over(authorities: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+        Ok(Self {
+            http: Some(http_client(authorities)?),
+            time: SharedTimeSource::new(aws_smithy_async::time::SystemTimeSource::new()),
+            sleep: SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()),
+        })
     }
 }
 

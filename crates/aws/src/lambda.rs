@@ -21,10 +21,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Most transfers in flight at once in one function; memory bounds them further. Each has two connections, and a
-/// function may have 1,024 files open:
+/// Most transfers in flight at once in one function; memory bounds them further. Each has two connections, the
+/// slowest ones in the end three times as many, and a function may have 1,024 files open:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const IN_FLIGHT: usize = 256;
+const IN_FLIGHT: usize = 160;
 /// Share of the function's memory for bodies in flight: what is left is for the program, TLS and buffers of the kernel.
 const MEMORY_SHARE: u64 = 2;
 
@@ -49,7 +49,11 @@ pub async fn connect() -> Result<Clients, StepError> {
     };
     let shared = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let memory_mib: u64 = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|text| text.parse().ok()).unwrap_or(512);
-    let sides = Sides::new(Io::system(), shared.clone(), Secrets::new(aws_sdk_secretsmanager::Client::new(&shared)));
+    let sides = Sides::new(
+        Io::system().map_err(StepError::rejected)?,
+        shared.clone(),
+        Secrets::new(aws_sdk_secretsmanager::Client::new(&shared)),
+    );
     let work = S3Work::new(sides.client(&own_side(&shared)).await?, needed("LONGHAUL_WORK_BUCKET")?);
     let routes = match variable("LONGHAUL_CONFIG_PARAMETER") {
         Some(name) => Routes::parameter(aws_sdk_ssm::Client::new(&shared), name),

@@ -17,4 +17,5 @@ pub mod outcomes;
 pub mod routes;
 pub mod source;
 pub mod steps;
+mod transport;
 pub mod work;

@@ -9,6 +9,8 @@ const EXTRA_SHARE: u64 = 4;
 const WORTH: f64 = 0.9;
 /// Time after which a transfer shows its rate, in milliseconds.
 const SHOWS_MS: u64 = 3_000;
+/// A copy that needs so many times as long as the best of its part has lost.
+const LOST: f64 = 2.5;
 /// Most copies of one part at once.
 const COPIES_MAX: usize = 3;
 
@@ -36,15 +38,20 @@ pub struct UnderWay {
     pub copies: Vec<Copy>,
 }
 
+impl Copy {
+    fn left_ms(&self, length: u64) -> f64 {
+        match length.saturating_sub(self.moved) {
+            // The kernel may hold a good deal of it. What has taken long is likely to take as long again.
+            0 => self.handed_over_ms as f64,
+            // Half a byte instead of nothing: what stands still ends late, not never.
+            left => left as f64 / self.rate.max(0.5),
+        }
+    }
+}
+
 impl UnderWay {
     fn left_ms(&self) -> f64 {
-        let left = self.copies.iter().map(|copy| match self.length.saturating_sub(copy.moved) {
-            // The kernel may hold a good deal of it. What has taken long is likely to take as long again.
-            0 => copy.handed_over_ms as f64,
-            // Half a byte instead of nothing: what stands still ends late, not never.
-            left => left as f64 / copy.rate.max(0.5),
-        });
-        left.fold(f64::INFINITY, f64::min)
+        self.copies.iter().map(|copy| copy.left_ms(self.length)).fold(f64::INFINITY, f64::min)
     }
 
     fn furthest(&self) -> u64 {
@@ -89,6 +96,21 @@ pub fn stragglers(under_way: &[UnderWay], rates: &[f64], left: u64) -> Vec<u32> 
         fits
     });
     slow.iter().map(|(part, _)| part.number).collect()
+}
+
+/// The copies that have lost against another of the same part, as number and place: what they would still move is better
+/// spent elsewhere.
+pub fn losers(under_way: &[UnderWay]) -> Vec<(u32, usize)> {
+    let mut lost = Vec::new();
+    for part in under_way {
+        let shown = || part.copies.iter().enumerate().filter(|(_, copy)| copy.age_ms >= SHOWS_MS);
+        // What was just handed over need not have left the kernel.
+        let best =
+            shown().map(|(_, copy)| copy.left_ms(part.length)).fold(f64::INFINITY, f64::min).max(SHOWS_MS as f64);
+        let behind = shown().filter(|(_, copy)| copy.moved < part.length && copy.left_ms(part.length) > best * LOST);
+        lost.extend(behind.map(|(place, _)| (part.number, place)));
+    }
+    lost
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -139,6 +161,19 @@ mod tests {
         let mut silent = part(1, PART, 60_000);
         silent.copies[0].handed_over_ms = 30_000;
         assert_eq!(stragglers(&[silent], &rates, PART), [1]);
+    }
+
+    #[test]
+    fn who_has_lost_is_told_and_the_best_never_is() {
+        let mut twice = part(1, PART / 50, 10_000);
+        assert!(losers(std::slice::from_ref(&twice)).is_empty());
+        twice.copies.push(Copy { moved: PART / 2, age_ms: 4_000, rate: 900.0, handed_over_ms: 0 });
+        assert_eq!(losers(std::slice::from_ref(&twice)), [(1, 0)]);
+        twice.copies[1].moved = PART;
+        let nearly = Copy { moved: PART * 99 / 100, age_ms: 10_000, rate: 800.0, handed_over_ms: 0 };
+        assert!(losers(&[UnderWay { copies: vec![nearly, twice.copies[1]], ..part(1, 0, 1) }]).is_empty());
+        twice.copies[1].age_ms = 1_000;
+        assert!(losers(&[twice]).is_empty(), "the second has not had time to show");
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! How many transfers at once: found from what arrives, not configured.
 
 /// Time between two looks at the rate, in milliseconds.
-pub const TICK_MS: u64 = 1_000;
+pub const TICK_MS: u64 = 500;
 /// Growth of the rate that shows that more transfers at once were worth it, in the beginning.
 const WORTH_DOUBLING: f64 = 1.15;
 /// Looks without such growth after which the beginning is over.
-const FLAT_MAX: u32 = 3;
+const FLAT_MAX: u32 = 6;
 /// Looks between two probes for more.
-const PROBE_EVERY: u32 = 5;
+const PROBE_EVERY: u32 = 10;
 /// Growth of the rate that makes a probe's width stay.
 const WORTH_PROBING: f64 = 1.05;
 /// Looks without a probe after a service asked for less, or a connection was lost.
-const CALM: u32 = 10;
+const CALM: u32 = 20;
 
 /// The number of transfers that may be under way at once.
 ///
@@ -136,14 +136,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Looks once a second at a link that carries `each` per transfer, and `all` at most.
-    fn after(pace: &mut Pace, seconds: u64, each: u64, all: u64) -> usize {
+    /// Looks at a link that carries `each` per transfer and look, and `all` at most.
+    fn after(pace: &mut Pace, looks: u64, each: u64, all: u64) -> usize {
         let (mut now, mut bytes) = (0, 0);
         if let Some(last) = pace.looked {
             (now, bytes) = (last.at_ms, last.bytes);
         }
         pace.look(now, bytes, true);
-        for _ in 0..seconds {
+        for _ in 0..looks {
             now += TICK_MS;
             bytes += (each * pace.width() as u64).min(all);
             pace.look(now, bytes, true);
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_full_link_is_not_given_ever_more() {
         let mut pace = Pace::new(8, 1_024);
-        let width = after(&mut pace, 120, 1_000_000, 20_000_000);
+        let width = after(&mut pace, 240, 1_000_000, 20_000_000);
         assert!((16..=64).contains(&width), "{width}");
     }
 
@@ -173,7 +173,7 @@ mod tests {
             pace.slowed(now);
         }
         assert_eq!(pace.width(), 44);
-        assert_eq!(after(&mut pace, 120, 1_000, u64::MAX), 64);
+        assert_eq!(after(&mut pace, 240, 1_000, u64::MAX), 64);
     }
 
     #[test]

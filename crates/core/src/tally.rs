@@ -71,7 +71,7 @@ tally! {
     mismatches,
     /// Bodies that ended early or stood still and were read on from where they stopped.
     resumed,
-    /// Parts that were sent a second time while the first was under way.
+    /// Copies of parts that were begun while another was under way.
     hedges,
     /// Bytes that hedging moved for nothing.
     bytes_hedged,

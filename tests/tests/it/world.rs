@@ -108,7 +108,7 @@ impl World {
         there.store().bucket("arrivals");
         let mut served = Vec::new();
         let mut endpoints = Vec::new();
-        let mut io = Io::system();
+        let mut io = Io::system().unwrap();
         match wire {
             Wire::Http => {
                 for endpoint in [&here, &there] {

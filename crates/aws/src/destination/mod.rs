@@ -4,7 +4,7 @@ mod server_side;
 mod uploads;
 
 pub use server_side::Copied;
-pub use uploads::{Begun, HeldPart, PartSent};
+pub use uploads::{Begun, HeldPart, PartSent, Whole};
 
 use crate::clients::{Clients, Pair, request_timeout};
 use crate::denial::{explained, payer};

@@ -25,6 +25,17 @@ pub struct Begun {
     pub trailing_checksum: bool,
 }
 
+/// What a finished upload is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    /// Its bytes.
+    pub size: u64,
+    /// Its CRC64NVME in base64, where it is known.
+    pub crc64nvme: Option<&'a str>,
+    /// Whether the upload was begun with checksums: then the store has to take this one.
+    pub checksums_begun: bool,
+}
+
 /// A part on its way.
 #[derive(Debug)]
 pub struct PartSent {
@@ -92,6 +103,7 @@ impl Destination {
     pub async fn upload_part(&self, key: &str, upload_id: &str, part: PartSent) -> Result<Written, StepError> {
         let PartSent { number, body, length, md5, trailing } = part;
         let what = || self.what(&format!("sending part {number} of"), key);
+        let streams = body.bytes().is_none();
         let mut request = self
             .writer
             .upload_part()
@@ -114,7 +126,8 @@ impl Destination {
             );
         }
         let write = async { request.send().await.map_err(|error| from_sdk(Place::Destination, &what(), &error)) };
-        let answer = in_time(length, what, write).await?;
+        // A body that streams is watched by whoever sends it: as long as it moves it may take its time.
+        let answer = if streams { write.await? } else { in_time(length, what, write).await? };
         Ok(Written {
             etag: ETag::new(answer.e_tag().unwrap_or_default()),
             encryption: encryption_of!(answer),
@@ -170,10 +183,10 @@ impl Destination {
         key: &str,
         upload_id: &str,
         parts: &[HeldPart],
-        size: u64,
-        crc64nvme: Option<&str>,
+        whole: Whole<'_>,
         seen: &Seen,
     ) -> Result<ETag, StepError> {
+        let Whole { size, crc64nvme, checksums_begun } = whole;
         let list: Vec<CompletedPart> = parts
             .iter()
             .map(|part| CompletedPart::builder().part_number(part.number as i32).e_tag(part.etag.quoted()).build())
@@ -205,7 +218,12 @@ impl Destination {
                 send(None, None).await.map_err(named)?
             }
             // A store may refuse to be told a checksum of an upload that was begun without; a wrong one it calls so.
-            Err(error) if crc64nvme.is_some() && error.name == ErrorName::Rejected && error.status == Some(400) => {
+            Err(error)
+                if crc64nvme.is_some()
+                    && !checksums_begun
+                    && error.name == ErrorName::Rejected
+                    && error.status == Some(400) =>
+            {
                 send(Some(seen), None).await.map_err(named)?
             }
             other => other?,

@@ -119,8 +119,8 @@ impl Engine {
         Ok(Permit { engine: self, slot: Some(slot), memory })
     }
 
-    /// Waits for the memory of a part that is sent a second time. It takes no place: there are never more of them than of
-    /// those that do.
+    /// Waits for the memory of a part that is sent once more. It takes no place: there are at most two of them for each
+    /// that does.
     async fn admit_twin(&self, bytes: u64) -> Result<Permit<'_>, StepError> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
         let closed = |_| StepError::bug("the engine was closed");

@@ -58,8 +58,9 @@ pub(crate) struct Copying<'a> {
 }
 
 impl Engine {
-    /// The store copied so many bytes by itself: they count for the pace as those that were moved.
-    pub(crate) fn copied_by_store(&self, bytes: u64) {
+    /// So many bytes arrived that no [`Flow`] has counted: the store copied them by itself, or they were in memory. They
+    /// count for the pace as those that were moved.
+    pub(crate) fn count_moved(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 }
@@ -72,6 +73,10 @@ impl Gauge {
     /// The body under way.
     pub(crate) fn flow(&self) -> Option<Arc<Flow>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn show(&self, flow: &Arc<Flow>) {
@@ -96,27 +101,30 @@ impl Copying<'_> {
     /// Copies part `number` and proves it: the store checked a digest that came with it, or answered with its MD5, or
     /// copied it by itself.
     ///
-    /// Repeats the GET and the upload as often as [`tries`] allows; counts into the context.
-    pub(crate) async fn part(&self, number: u32, gauge: &Gauge) -> Result<(), StepError> {
+    /// Repeats the GET and the upload as often as [`tries`] allows; counts into the context. Returns the ETag that the
+    /// part was proven under, where it was compared.
+    pub(crate) async fn part(&self, number: u32, gauge: &Gauge) -> Result<Option<ETag>, StepError> {
         let Self { engine, context, .. } = self;
         let mut attempt = 1;
         let mut mismatch = None;
-        let mut borrowed = self.borrowed_md5();
+        let mut digests = Digests { told: self.told_md5(), borrows: true, read: None };
         loop {
-            let error = match self.attempt(number, gauge, borrowed).await {
-                Ok(tally) => {
+            let error = match self.attempt(number, gauge, &mut digests).await {
+                Ok(Sent { tally, etag }) => {
                     context.count(Tally { parts: 1, ..tally });
                     engine.ended();
-                    return Ok(());
+                    return Ok(etag);
                 }
                 Err(error) => error,
             };
+            gauge.clear();
             if error.name == ErrorName::ChecksumMismatch {
-                // A source's ETag may have the form of an MD5 and be none (rule 6).
-                borrowed = None;
+                digests.borrows = false;
                 mismatch = Some(StepError::new(error.name, error.message.clone()));
             }
-            count_fault(engine, context, &error);
+            if tries(&error) > 1 {
+                count_fault(engine, context, &error);
+            }
             if attempt >= tries(&error) || context.time_left().is_zero() {
                 // The destination may hold a wrong part: a later error of another name must not hide that.
                 return Err(mismatch.unwrap_or(error));
@@ -128,21 +136,21 @@ impl Copying<'_> {
     }
 
     /// The MD5 of the only part, if the source's ETag is that (rule 6).
-    fn borrowed_md5(&self) -> Option<Md5Digest> {
+    fn told_md5(&self) -> Option<Md5Digest> {
         let source = &self.object.source;
         let whole = self.object.layout.count() == 1 && source.encryption == Encryption::Plain;
         source.etag.md5_form().filter(|_| whole)
     }
 
-    async fn attempt(&self, number: u32, gauge: &Gauge, borrowed: Option<Md5Digest>) -> Result<Tally, StepError> {
+    async fn attempt(&self, number: u32, gauge: &Gauge, digests: &mut Digests) -> Result<Sent, StepError> {
         let span = self.span(number)?;
         let length = span.length;
         if self.is_copied_by_store(number, &span).await? {
-            return Ok(Tally { server_side: 1, ..Tally::default() });
+            return Ok(Sent { tally: Tally { server_side: 1, ..Tally::default() }, etag: None });
         }
         let tally = Tally { bytes_up: length, ..Tally::default() };
         if self.object.part_proof() == PartProof::Ahead {
-            return self.buffered(number, gauge, span).await.map(|()| tally);
+            return self.buffered(number, gauge, span).await.map(|()| Sent { tally, etag: None });
         }
         // Under SSE-KMS the answer holds no MD5 to compare with.
         let compared = self.object.encryption == Encryption::Plain;
@@ -151,17 +159,24 @@ impl Copying<'_> {
         gauge.show(&flow);
         let first = span.open(0).await?;
         let body = SpanBody::new(span, flow.clone(), first).into_stream();
+        let borrowed = digests.told.filter(|_| digests.borrows);
         let sent = PartSent { number, body, length, md5: borrowed, trailing: self.object.trailing_checksum };
         let written = self.upload(&flow, sent).await?;
-        match flow.digest() {
-            Some(md5) => compare(&written, md5, number),
-            None if compared => Err(StepError::new(
-                ErrorName::Transient,
-                format!("part {number}: {} of {length} bytes were asked for by the connection", flow.moved()),
-            )),
-            None => Ok(()),
+        if !compared {
+            return Ok(Sent { tally, etag: None });
         }
-        .map(|()| tally)
+        let Some(md5) = flow.digest() else {
+            let told = format!("part {number}: {} of {length} bytes were asked for by the connection", flow.moved());
+            return Err(StepError::new(ErrorName::Transient, told));
+        };
+        compare(&written, md5, number)?;
+        digests.check(md5, number)?;
+        let is_proof = written.encryption == Encryption::Plain && written.etag.md5_form().is_some();
+        if self.object.part_proof() == PartProof::Compared && borrowed.is_none() && !is_proof {
+            let told = "the destination answers ETags that are no MD5s: nothing proves what is sent there in the clear";
+            return Err(StepError::rejected(format!("part {number}: {told}")));
+        }
+        Ok(Sent { tally, etag: Some(written.etag) })
     }
 
     /// Lets the store copy the part by itself: the source's ETag is the condition, and nothing is left to compare.
@@ -174,7 +189,7 @@ impl Copying<'_> {
         if self.destination.copy_part(from, destination_key, upload_id, number).await?.is_none() {
             return Ok(false);
         }
-        self.engine.copied_by_store(*length);
+        self.engine.count_moved(*length);
         self.by_store.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         Ok(true)
     }
@@ -208,15 +223,18 @@ impl Copying<'_> {
 
     /// True if part `number`, which the destination shows under `etag`, holds the source's bytes: they are read again
     /// and hashed (rule 8).
-    pub(crate) async fn is_proven(&self, number: u32, etag: &ETag) -> Result<bool, StepError> {
+    pub(crate) async fn is_proven(&self, number: u32, etag: &ETag, gauge: &Gauge) -> Result<bool, StepError> {
         let Self { engine, context, .. } = self;
         let mut attempt = 1;
         loop {
-            let error = match self.digest(number).await {
+            let error = match self.digest(number, gauge).await {
                 Ok(md5) => return Ok(etag.md5_form() == Some(md5)),
                 Err(error) => error,
             };
-            count_fault(engine, context, &error);
+            gauge.clear();
+            if tries(&error) > 1 {
+                count_fault(engine, context, &error);
+            }
             if attempt >= tries(&error) || context.time_left().is_zero() {
                 return Err(error);
             }
@@ -225,9 +243,10 @@ impl Copying<'_> {
         }
     }
 
-    async fn digest(&self, number: u32) -> Result<Md5Digest, StepError> {
+    async fn digest(&self, number: u32, gauge: &Gauge) -> Result<Md5Digest, StepError> {
         let span = self.span(number)?;
         let flow = Flow::new(span.length, Some(self.engine.hasher.stream()), &self.engine.moved);
+        gauge.show(&flow);
         let first = span.open(0).await?;
         let mut body = SpanBody::new(span, flow.clone(), first).into_stream();
         let mut broken = None;
@@ -242,6 +261,36 @@ impl Copying<'_> {
             return Err(flow.failure().unwrap_or(error));
         }
         flow.digest().ok_or_else(|| StepError::bug("a body came to its end and was not hashed"))
+    }
+}
+
+/// A part that arrived.
+struct Sent {
+    tally: Tally,
+    etag: Option<ETag>,
+}
+
+/// What is known of the digest of an object's only part.
+struct Digests {
+    /// What the source's ETag says, if it has the form of an MD5.
+    told: Option<Md5Digest>,
+    /// It goes ahead, unseen. Not after a store refused it.
+    borrows: bool,
+    /// What was read instead.
+    read: Option<Md5Digest>,
+}
+
+impl Digests {
+    /// Another digest than the one told was read: bytes were damaged on the way, or the ETag only has the form of an MD5
+    /// and is none (rule 6). The same bytes twice show the latter.
+    fn check(&mut self, md5: Md5Digest, number: u32) -> Result<(), StepError> {
+        match self.told {
+            Some(told) if told != md5 && self.read.replace(md5) != Some(md5) => Err(StepError::new(
+                ErrorName::ChecksumMismatch,
+                format!("part {number}: read {md5:?}, the source's ETag is {told:?}"),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

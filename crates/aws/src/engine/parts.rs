@@ -1,11 +1,11 @@
-//! Many parts of one object at once: as many as the link takes, and the slowest of the last ones twice.
+//! Many parts of one object at once: as many as the link takes, and the slowest of the last ones more than once.
 
 use super::part::{Copying, Gauge, part_memory};
 use crate::error::StepError;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_core::etag::ETag;
-use longhaul_core::hedge::{UnderWay, budget, stragglers};
+use longhaul_core::hedge::{UnderWay, budget, losers, stragglers};
 use longhaul_core::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What an invocation did with its parts.
 #[derive(Debug, Default)]
 pub(crate) struct Copied {
-    /// Parts that were sent and proven.
-    pub(crate) sent: Vec<u32>,
+    /// Parts that were sent and proven, and the ETags that this was done under, where they were compared.
+    pub(crate) sent: BTreeMap<u32, Option<ETag>>,
     /// Parts that the destination held already, and that are proven now.
     pub(crate) held: Vec<u32>,
     /// What stopped it before the time did.
@@ -31,7 +31,7 @@ pub(crate) struct Copied {
 
 /// How one copy of a part ended.
 enum End {
-    Sent,
+    Sent(Option<ETag>),
     Held,
     /// There was no time left to begin it.
     NoTime,
@@ -44,14 +44,14 @@ enum Turn {
     First,
     /// One of many.
     Next,
-    /// The second copy of a part under way.
+    /// One more copy of a part under way.
     Twin,
 }
 
 /// Bytes that may be begun before the first ones have shown a rate.
-const FIRST_BYTES: u64 = 1024 * 1024 * 1024;
+const FIRST_BYTES: u64 = 512 * 1024 * 1024;
 /// Time after which they have.
-const SHOWS: Duration = Duration::from_secs(3);
+const SHOWS: Duration = Duration::from_secs(1);
 
 /// What is under way, and how fast it goes.
 struct Load {
@@ -84,7 +84,7 @@ impl Load {
     }
 }
 
-/// The copies of one part that are under way: one, or two where it is hedged.
+/// The copies of one part that are under way: one, or more where it is hedged.
 #[derive(Default)]
 struct Copies(Vec<(u64, Arc<Gauge>, AbortHandle)>);
 
@@ -114,13 +114,15 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
                 return Ok(End::NoTime);
             }
             if let Some(etag) = held.get(&number)
-                && copying.is_proven(number, etag).await?
+                && copying.is_proven(number, etag, &gauge).await?
             {
                 return Ok(End::Held);
             }
-            copying.part(number, &gauge).await.map(|()| End::Sent)
+            copying.part(number, &gauge).await.map(End::Sent)
         }
     };
+    // A loser's bytes can arrive late and replace the winner's: they must be such as something still proves.
+    let hedging = engine.hedging && !object.leaves_unproven();
     let mut extra = budget(missing.iter().map(|number| length_of(*number)).sum(), object.layout.part_size());
     let mut waiting: VecDeque<u32> = missing.iter().copied().collect();
     let mut flying = FuturesUnordered::new();
@@ -138,6 +140,10 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
         let copy = Abortable::new(one(number, gauge.clone(), turn), registration);
         copies.0.push((id, gauge, abort));
         async move { (number, id, copy.await) }
+    };
+    let waste = |extra: &mut u64, moved: u64| {
+        *extra = extra.saturating_sub(moved);
+        context.count(Tally { bytes_hedged: moved, bytes_down: moved, ..Tally::default() });
     };
     let began = Instant::now();
     let mut arrived = 0;
@@ -166,8 +172,16 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
         let Ok(turn) = turn.await else { return copied };
         let Some((number, id, result)) = turn else {
             engine.look();
-            if engine.hedging && waiting.is_empty() {
-                for number in stragglers(&show(&under_way, length_of), &rates, extra) {
+            if hedging && waiting.is_empty() {
+                let parts = show(&under_way, length_of);
+                // From behind, so that the places before stay what they are.
+                for (number, place) in losers(&parts).into_iter().rev() {
+                    let Some(copies) = under_way.get_mut(&number) else { continue };
+                    let (_, gauge, abort) = copies.0.remove(place);
+                    abort.abort();
+                    waste(&mut extra, gauge.flow().map_or(0, |flow| flow.moved()));
+                }
+                for number in stragglers(&parts, &rates, extra) {
                     let Some(copies) = under_way.get_mut(&number) else { continue };
                     tracing::debug!(number, "part hedged");
                     context.count(Tally { hedges: 1, ..Tally::default() });
@@ -189,20 +203,18 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
             }
             Ok(end) => {
                 // Whoever comes second carries the same bytes: it is stopped, and what it moved was for nothing.
-                let wasted = copies.moved();
-                extra = extra.saturating_sub(wasted);
+                waste(&mut extra, copies.moved());
                 for (.., twin) in &copies.0 {
                     twin.abort();
                 }
                 under_way.remove(&number);
-                context.count(Tally { bytes_hedged: wasted, bytes_down: wasted, ..Tally::default() });
                 faults = 0;
-                if let End::Held = end {
+                arrived += length_of(number);
+                let End::Sent(etag) = end else {
                     copied.held.push(number);
                     continue;
-                }
-                copied.sent.push(number);
-                arrived += length_of(number);
+                };
+                copied.sent.insert(number, etag);
                 if let Some(flow) = gauge.flow() {
                     let took_ms = u64::try_from(flow.age().as_millis()).unwrap_or(u64::MAX);
                     tracing::debug!(number, took_ms, "part arrived");
@@ -228,7 +240,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
     }
 }
 
-/// The parts under way, if every one of them has had its turn: while some wait for theirs, nothing is sent twice.
+/// The parts under way, if every one of them has had its turn: while some wait for theirs, nothing is sent again.
 fn show(under_way: &BTreeMap<u32, Copies>, length_of: impl Fn(u32) -> u64) -> Vec<UnderWay> {
     let mut parts = Vec::with_capacity(under_way.len());
     for (number, copies) in under_way {

@@ -4,7 +4,7 @@ use super::copy_parts::check_current;
 use super::large::{has_right_size, laid_out};
 use crate::clients::Clients;
 use crate::context::Context;
-use crate::destination::{Destination, HeldPart};
+use crate::destination::{Destination, HeldPart, Whole};
 use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, ledger_key, record, update};
 use crate::source::{Source, SourceLook};
@@ -215,10 +215,9 @@ impl Both<'_> {
                 return self.mismatch(large, told).await;
             }
             let crc64nvme = told.or(sum.as_deref());
-            let completed = self
-                .destination
-                .complete(&object.destination_key, &object.upload_id, held, object.layout.size(), crc64nvme, &seen)
-                .await;
+            let whole = Whole { size: object.layout.size(), crc64nvme, checksums_begun: object.trailing_checksum };
+            let completed =
+                self.destination.complete(&object.destination_key, &object.upload_id, held, whole, &seen).await;
             let etag = match completed {
                 Ok(etag) => etag,
                 Err(error) if error.name == ErrorName::UploadGone => {
@@ -272,7 +271,7 @@ impl Both<'_> {
                 "{} bytes with {:?} stand at the destination, {} with {:?} at the source",
                 stands.size, stands.checksum, source.identity.size, source.checksum
             );
-            return self.mismatch(large, told).await;
+            return self.mismatch_seen(large, told).await;
         }
         let ours = Facts { etag: etag.clone(), ..stands };
         let proof = match proof(&source.facts(), &ours, false) {
@@ -286,11 +285,19 @@ impl Both<'_> {
             None if ours.encryption == Encryption::Opaque || made.is_none_or(|made| made == etag) => Proof::Parts,
             None => {
                 let told = format!("the parts make {made:?}, the destination answers {etag}");
-                return self.mismatch(large, told).await;
+                return self.mismatch_seen(large, told).await;
             }
         };
         let outcome = Outcome::Migrated { bytes: object.layout.size(), proof };
         self.ended(&large, outcome, learnt(object, &ours)).await
+    }
+
+    /// The finished object differs. Where nothing may be overwritten, a plan would take it for somebody else's.
+    async fn mismatch_seen(&self, large: Large, told: String) -> Result<ItemState, StepError> {
+        if large.object.route.options.overwrite == Overwrite::Never {
+            return Ok(settled(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()));
+        }
+        self.mismatch(large, told).await
     }
 
     /// The whole differs: the upload is worthless. One fresh upload is tried.

@@ -17,7 +17,7 @@ use longhaul_core::contract::{Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemSt
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{Encryption, Md5Digest};
 use longhaul_core::integrity::{Checksums, Facts, checksums, crc64nvme_of, proof};
-use longhaul_core::job::JobRecord;
+use longhaul_core::job::{JobRecord, SourceIdentity};
 use longhaul_core::outcome::{Outcome, Proof, SkipReason};
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
@@ -169,7 +169,7 @@ impl Copy<'_> {
     async fn with_retries(&self, known: Option<&JobRecord>) -> Result<Tried, StepError> {
         let Self { context, clients, .. } = self;
         let mut attempt = 1;
-        let mut faith = Faith { borrows: true, read: None, copies: true };
+        let mut faith = Faith { borrows: true, tells: true, read: None, copies: true };
         loop {
             let error = match self.with_looks(known, &mut faith).await {
                 Ok(tried) => {
@@ -182,6 +182,11 @@ impl Copy<'_> {
             let unconditional = faith.borrows && error.has_code("NotImplemented");
             if unconditional || error.name == ErrorName::ChecksumMismatch {
                 faith.borrows = false;
+            }
+            // A store may refuse to be told a checksum that it does not know.
+            if faith.tells && error.name == ErrorName::Rejected && error.status == Some(400) {
+                faith.tells = false;
+                continue;
             }
             if error.name == ErrorName::ChecksumMismatch {
                 faith.copies = false;
@@ -264,12 +269,14 @@ impl Copy<'_> {
         let metadata = source.metadata(&object.key, &look).await?;
         let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag.clone()));
         let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);
-        let crc64nvme = crc64nvme_of(look.checksum.as_deref()).filter(|_| faith.borrows).map(str::to_owned);
+        let crc64nvme = crc64nvme_of(look.checksum.as_deref()).filter(|_| faith.tells).map(str::to_owned);
         let (written, md5) = match borrowed {
             Some(md5) if size > STREAM_MIN => {
                 permit.shrink_to(STREAM_MEMORY);
                 let (source, key_there) = ((*source).clone(), object.key.clone());
-                let span = Span { source, key: key_there, identity: look.identity.clone(), offset: 0, length: size };
+                // Reading by version id may not be allowed; the ETag pins the version as well (rule 4).
+                let identity = SourceIdentity { version_id: None, ..look.identity.clone() };
+                let span = Span { source, key: key_there, identity, offset: 0, length: size };
                 let (written, tally) = stream_whole(engine, span, body, |body| {
                     let sent = ObjectSent { body: body.into_inner(), length: size, md5, crc64nvme };
                     destination.put(key, sent, &seen, &metadata, options)
@@ -286,7 +293,10 @@ impl Copy<'_> {
                     None => faith.checked(&look, Md5Digest::of(&bytes))?,
                 };
                 let sent = ObjectSent { body: SdkBody::from(bytes), length: size, md5, crc64nvme };
-                (destination.put(key, sent, &seen, &metadata, options).await?, md5)
+                let written = destination.put(key, sent, &seen, &metadata, options).await?;
+                // One for an object without bytes: it took its time as well.
+                engine.count_moved(size.max(1));
+                (written, md5)
             }
         };
         context.count(Tally { bytes_up: size, ..Tally::default() });
@@ -359,7 +369,7 @@ impl Copy<'_> {
             }
             Err(error) => return Err(error),
         };
-        clients.engine.copied_by_store(size);
+        clients.engine.count_moved(size);
         let Written { etag, encryption, checksum } = written;
         let held = Facts { etag, encryption, size, checksum };
         // Only a whole object's MD5 stays the same in a copy.
@@ -413,6 +423,8 @@ const STREAM_MIN: u64 = 256 * 1024;
 struct Faith {
     /// The source's ETag is sent as `Content-MD5`, unseen. Not after a store refused one.
     borrows: bool,
+    /// The source's CRC64NVME is sent ahead.
+    tells: bool,
     /// The MD5 that was read, where it was not the source's ETag.
     read: Option<Md5Digest>,
     /// The store may copy by itself. Not after a copy of its own that differed.

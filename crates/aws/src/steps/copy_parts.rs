@@ -57,12 +57,25 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
     tally.parts_held += held.len() as u64;
     tally.parts += sent.len() as u64;
     let by_store = by_store.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (copied, moved): (Vec<u32>, Vec<u32>) = sent.iter().partition(|number| by_store.contains(number));
+    let (copied, moved): (Vec<u32>, Vec<u32>) = sent.keys().partition(|number| by_store.contains(number));
     tally.server_side += copied.len() as u64;
     tally.bytes_up +=
         moved.iter().filter_map(|number| object.layout.part(*number)).map(|(_, length)| length).sum::<u64>();
     let progress = !sent.is_empty() || !held.is_empty();
-    missing.retain(|number| !sent.contains(number) && !held.contains(number));
+    missing.retain(|number| !sent.contains_key(number) && !held.contains(number));
+    if missing.is_empty() && object.leaves_unproven() {
+        // What an attempt that was given up left in a connection may have arrived after the proof of the one that won.
+        let proven: BTreeMap<u32, &ETag> = sent
+            .iter()
+            .filter_map(|(number, etag)| Some((*number, etag.as_ref()?)))
+            .chain(held.iter().filter_map(|number| Some((*number, unproven.get(number)?))))
+            .collect();
+        for part in destination.list_parts(&object.destination_key, &object.upload_id, *range).await? {
+            if proven.get(&part.number).is_some_and(|etag| **etag != part.etag) {
+                missing.insert(part.number);
+            }
+        }
+    }
     // An error after some progress is no reason to throw the progress away: the next round meets it again if it lasts.
     if let Some(error) = error
         && (!progress || !error.name.is_retryable())

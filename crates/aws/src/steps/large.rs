@@ -264,7 +264,10 @@ fn begin(record: &mut JobRecord, offer: &ObjectRef, execution: &str, now: u64) {
 fn resumable(record: &JobRecord, look: &SourceLook) -> Option<(UploadRecord, SourceIdentity)> {
     let identity = record.source.as_ref()?;
     let upload = record.upload.as_ref()?;
-    let same = identity.is_still(&look.identity) && upload.layout.size() == look.identity.size;
+    // Parts that have to be held in memory and are too large for it: nobody begins such an upload any more.
+    let held = PartProof::of(upload.trailing_checksum, upload.encryption) == PartProof::Ahead
+        && upload.layout.part_size() > BUFFER_MAX;
+    let same = identity.is_still(&look.identity) && upload.layout.size() == look.identity.size && !held;
     same.then(|| (upload.clone(), identity.clone()))
 }
 

@@ -301,7 +301,9 @@ fn an_etag_that_only_looks_like_an_md5_is_not_believed_for_long() {
                 assert_ne!(record.proof, Some(Proof::Etag), "{what}");
                 let refused = requests(&world.there, if size > 8 * MIB { "UploadPart" } else { "PutObject" }, &key);
                 assert_eq!(refused[0].status, Some(400), "{what}: the borrowed MD5 was refused");
-                assert_eq!(refused.iter().filter(|entry| entry.status == Some(200)).count(), 1, "{what}");
+                // A part is hashed on its way: that the same bytes came twice shows only when it has been sent twice.
+                let sent = if size > 8 * MIB { 2 } else { 1 };
+                assert_eq!(refused.iter().filter(|entry| entry.status == Some(200)).count(), sent, "{what}");
                 assert!((1..=2).contains(&ran.counted.mismatches), "{what}: {ran:?}");
             }
         }

@@ -223,8 +223,9 @@ fn a_straggler_is_sent_twice_and_the_object_is_equal() {
                 ran.assert_arrived(1, &what);
                 world.assert_equal("film");
                 assert!(!watch.saw_a_wrong_object());
-                if link == Link::Plain && encryption == Encryption::Kms {
-                    // Held in memory before it is sent: by then all of it has moved, and it no longer counts as slow.
+                if link == Link::Plain && encryption == Encryption::Aes256 {
+                    // Nothing would notice a loser that arrives late and replaces the winner's part.
+                    assert_eq!(ran.counted.hedges, 0, "{what}");
                     continue;
                 }
                 assert_eq!((ran.counted.hedges, ran.counted.retries), (1, 0), "{what}: {ran:?}");
