@@ -21,6 +21,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// Transfers at once in the beginning: the process has its link to itself.
+const WIDTH_AT_FIRST: usize = 128;
 /// Executions at once. More would only spread the same transfers over more unfinished objects.
 const EXECUTIONS_AT_ONCE: usize = 4;
 /// Requests that wait for an execution while the listing goes on.
@@ -60,7 +62,9 @@ impl Copy {
         };
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let concurrency = usize::from(args.concurrency);
-        let engine = Engine::new(concurrency, concurrency as u64 * PART_DEFAULT).with_lanes(args.md5_lanes.into());
+        let engine = Engine::new(concurrency, concurrency as u64 * PART_DEFAULT)
+            .beginning_with(WIDTH_AT_FIRST)
+            .with_lanes(args.md5_lanes.into());
         let engine = if args.no_hedging { engine.without_hedging() } else { engine };
         let clock = Clock::system();
         let run = format!("cli-{}-{}", clock.now_ms(), std::process::id());

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -28,12 +28,36 @@ use tower_service::Service;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that the kernel takes ahead of what it has sent.
-const UNSENT_MAX: u32 = 128 * 1024;
+pub(crate) const UNSENT_MAX: u64 = 128 * 1024;
 
 /// Connections that trust the authorities of the machine and `more` besides.
 ///
-/// The error says why TLS cannot be had.
+/// The error says which of `more` cannot be trusted. Without any, the authorities are read when first needed: never,
+/// where everything travels in the clear.
 pub(crate) fn http_client(more: Vec<CertificateDer<'static>>) -> Result<SharedHttpClient, String> {
+    let secure = OnceLock::new();
+    if !more.is_empty() {
+        let _ = secure.set(Ok(over_tls(more)?));
+    }
+    let connector = SharedHttpConnector::new(Transport { plain: client().build(tcp()), secure });
+    Ok(http_client_fn(move |_, _| connector.clone()))
+}
+
+fn client() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    builder
+}
+
+fn tcp() -> Tcp {
+    let mut tcp = TcpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    Tcp(tcp)
+}
+
+fn over_tls(more: Vec<CertificateDer<'static>>) -> Result<Secure, String> {
     let mut roots = RootCertStore::empty();
     // Some machines hold certificates that rustls does not read; one of a user's own has to be read.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -46,18 +70,8 @@ pub(crate) fn http_client(more: Vec<CertificateDer<'static>>) -> Result<SharedHt
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut tcp = TcpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(Tcp(tcp));
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
-    let connector = SharedHttpConnector::new(Transport(client));
-    Ok(http_client_fn(move |_, _| connector.clone()))
+    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+    Ok(client().build(https.wrap_connector(tcp())))
 }
 
 /// TCP connections whose writers see soon what is not sent.
@@ -79,7 +93,7 @@ impl Service<http::Uri> for Tcp {
             let stream = connecting.await?;
             // A kernel without the option only makes stragglers harder to see.
             #[cfg(target_os = "linux")]
-            if let Err(error) = socket2::SockRef::from(stream.inner()).set_tcp_notsent_lowat(UNSENT_MAX) {
+            if let Err(error) = socket2::SockRef::from(stream.inner()).set_tcp_notsent_lowat(UNSENT_MAX as u32) {
                 tracing::debug!(%error, "TCP_NOTSENT_LOWAT not set");
             }
             Ok(stream)
@@ -87,8 +101,13 @@ impl Service<http::Uri> for Tcp {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Transport(Client<HttpsConnector<Tcp>, SdkBody>);
+type Secure = Client<HttpsConnector<Tcp>, SdkBody>;
+
+#[derive(Debug)]
+struct Transport {
+    plain: Client<Tcp, SdkBody>,
+    secure: OnceLock<Result<Secure, String>>,
+}
 
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -96,7 +115,14 @@ impl HttpConnector for Transport {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
-        let answer = self.0.request(request);
+        let answer = if request.uri().scheme() == Some(&http::uri::Scheme::HTTP) {
+            self.plain.request(request)
+        } else {
+            match self.secure.get_or_init(|| over_tls(Vec::new())) {
+                Ok(secure) => secure.request(request),
+                Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.clone().into()))),
+            }
+        };
         HttpConnectorFuture::new(async move {
             let answer = answer.await.map_err(named)?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))

@@ -56,6 +56,9 @@ pub struct ObjectSent {
     pub crc64nvme: Option<String>,
 }
 
+/// A body up to this size is signed with its SHA-256, in bytes.
+const SIGNED_MAX: u64 = 4 * 1024;
+
 /// A write of `length` bytes may take this long before it counts as lost: half a minute, and a rate of 32 KiB/s.
 pub fn write_timeout(length: u64) -> Duration {
     Duration::from_secs(30 + length / (32 * 1024))
@@ -139,7 +142,7 @@ impl Destination {
         let again = body.try_clone();
         let send = |condition: Option<&Seen>, body: SdkBody| {
             let (none_match, if_match) = conditions(condition);
-            with_metadata!(self.writer.put_object(), metadata, options)
+            let request = with_metadata!(self.writer.put_object(), metadata, options)
                 .bucket(&self.side.bucket)
                 .key(key)
                 .content_length(length as i64)
@@ -149,10 +152,15 @@ impl Destination {
                 .set_if_match(if_match)
                 .set_expected_bucket_owner(self.side.owner.clone())
                 .set_request_payer(payer(&self.side))
-                .body(ByteStream::new(body))
-                .customize()
-                .disable_payload_signing()
-                .send()
+                .body(ByteStream::new(body));
+            async move {
+                // To sign a few bytes takes less time than to ask for it not to be done.
+                if length <= SIGNED_MAX {
+                    request.send().await
+                } else {
+                    request.customize().disable_payload_signing().send().await
+                }
+            }
         };
         let named = |error| self.conditional(from_sdk(Place::Destination, &self.what("writing", key), &error), seen);
         let write = async {

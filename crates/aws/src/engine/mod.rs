@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 /// A body that brings no byte for so long counts as lost.
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Transfers at once in the beginning, where that many are allowed. Less, and a link with a long round trip spends its
-/// first seconds idle; more, and a narrow one is flooded.
-const WIDTH_AT_FIRST: usize = 64;
+/// Transfers at once in the beginning, where that many are allowed and nothing else is said. Forty functions may share
+/// one link: what they begin together must end in their time even where each gets 3 Mbit/s.
+const WIDTH_AT_FIRST: usize = 32;
 /// Memory that a streamed part takes, in bytes: buffers of two connections, blocks that wait to be hashed.
 pub const STREAM_MEMORY: u64 = 768 * 1024;
 
@@ -40,6 +40,7 @@ pub struct Engine {
     pace: Mutex<Paced>,
     moved: Arc<AtomicU64>,
     begun: Instant,
+    first: usize,
     hedging: bool,
     hasher: Hasher,
 }
@@ -85,9 +86,18 @@ impl Engine {
             pace: Mutex::new(Paced { pace, permits }),
             moved: Arc::default(),
             begun: Instant::now(),
+            first: WIDTH_AT_FIRST.min(most),
             hedging: true,
             hasher: hasher(most, LaneWidth::Auto),
         }
+    }
+
+    /// Begins with `first` transfers at once, where that many are allowed: for a process that has the link to itself.
+    #[must_use]
+    pub fn beginning_with(self, first: usize) -> Self {
+        let pace = Pace::new(first, self.most);
+        let first = pace.width();
+        Self { slots: Semaphore::new(first), pace: Mutex::new(Paced { pace, permits: first }), first, ..self }
     }
 
     /// Sends no part twice, however slow it is.

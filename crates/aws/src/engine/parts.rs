@@ -2,10 +2,12 @@
 
 use super::part::{Copying, Gauge, part_memory};
 use crate::error::StepError;
+use crate::transport::UNSENT_MAX;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_core::etag::ETag;
 use longhaul_core::hedge::{UnderWay, budget, losers, stragglers};
+use longhaul_core::layout::PART_DEFAULT;
 use longhaul_core::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -48,8 +50,6 @@ enum Turn {
     Twin,
 }
 
-/// Bytes that may be begun before the first ones have shown a rate.
-const FIRST_BYTES: u64 = 512 * 1024 * 1024;
 /// Time after which they have.
 const SHOWS: Duration = Duration::from_secs(1);
 
@@ -59,23 +59,36 @@ struct Load {
     left: u64,
     /// Bytes a second, once it can be told.
     rate: Option<f64>,
+    /// Bytes that may be begun before.
+    first: u64,
 }
 
 impl Load {
-    fn of(under_way: &BTreeMap<u32, Copies>, length_of: impl Fn(u32) -> u64, arrived: u64, time: Duration) -> Self {
+    fn of(
+        first: usize,
+        under_way: &BTreeMap<u32, Copies>,
+        length_of: impl Fn(u32) -> u64,
+        arrived: u64,
+        time: Duration,
+    ) -> Self {
         let (mut left, mut moved) = (0, arrived);
         for (number, copies) in under_way {
             let best = copies.0.iter().filter_map(|(_, gauge, _)| gauge.flow()).map(|flow| flow.moved()).max();
             left += length_of(*number).saturating_sub(best.unwrap_or(0));
-            moved += best.unwrap_or(0);
+            // What a kernel took and has not sent says nothing of the link.
+            moved += best.unwrap_or(0).saturating_sub(UNSENT_MAX);
         }
-        Self { left, rate: (time >= SHOWS).then(|| moved as f64 / time.as_secs_f64()) }
+        Self {
+            left,
+            rate: (time >= SHOWS).then(|| moved as f64 / time.as_secs_f64()),
+            first: first as u64 * PART_DEFAULT,
+        }
     }
 
     /// True if `length` bytes more can arrive in `time` as well: many parts begun at once on a narrow link would all be
     /// cut off together. Counts them if so.
     fn takes(&mut self, length: u64, time: Duration) -> bool {
-        let most = self.rate.map_or(FIRST_BYTES, |rate| (rate * time.as_secs_f64()) as u64);
+        let most = self.rate.map_or(self.first, |rate| (rate * time.as_secs_f64()) as u64);
         let fits = self.left + length <= most;
         if fits {
             self.left += length;
@@ -149,7 +162,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
     let mut arrived = 0;
     let mut first = true;
     loop {
-        let mut load = Load::of(&under_way, length_of, arrived, began.elapsed());
+        let mut load = Load::of(engine.first, &under_way, length_of, arrived, began.elapsed());
         while under_way.len() < engine.in_flight() {
             let Some(number) = waiting.front().copied() else { break };
             if !first && !under_way.is_empty() && !load.takes(length_of(number), context.time_left()) {
