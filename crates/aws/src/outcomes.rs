@@ -105,7 +105,17 @@ pub async fn record(
     }
     if let Some(key) = key {
         let now = context.clock.now_ms();
+        // Whose record it was when the caller looked.
+        let looked = known.as_ref().map(|job| job.as_ref().map(|job| job.execution.clone()));
         update(clients, &key, known, |current| {
+            // The message above can be sent again before this is written: what another execution has made of it since is
+            // not undone by a failure.
+            if let (Some(job), Some(looked), Outcome::Failed { .. }) = (&current, &looked, outcome)
+                && job.execution != execution
+                && looked.as_ref() != Some(&job.execution)
+            {
+                return job.clone();
+            }
             // Another execution is copying another version by now: the record is theirs, and so is the object.
             if let Some(job) = &current
                 && job.status == Status::Copying

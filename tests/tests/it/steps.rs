@@ -2,11 +2,12 @@
 
 use crate::world::{MIB, World};
 use longhaul_aws::events::settle_event;
+use longhaul_aws::outcomes::{Learnt, Offered, failed, record};
 use longhaul_aws::steps::{QueueMessage, complete, copy_objects, copy_parts, intake, plan};
 use longhaul_core::contract::{
     Batch, BatchObjects, ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeResult, RangeState, RangeWork, Work,
 };
-use longhaul_core::error::ErrorName;
+use longhaul_core::error::{ErrorName, Failure};
 use longhaul_core::integrity::PartProof;
 use longhaul_core::layout::PartRange;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
@@ -585,4 +586,22 @@ async fn an_upload_that_nobody_goes_on_with_is_aborted() {
     assert!(world.there.store().open_uploads().is_empty());
     let record = world.record("film").await.unwrap();
     assert_eq!((record.status, record.execution.as_str()), (Status::Migrated, "e"));
+}
+
+#[tokio::test]
+async fn a_failure_that_is_recorded_late_undoes_nothing() {
+    let world = World::new().await;
+    world.put("film", 1, 20 * MIB);
+    let first = large(&world, "film", "one").await;
+    let looked = world.record("film").await;
+    // Its message was sent again, and another execution has brought the object, before the failure is written.
+    let second = large(&world, "film", "two").await;
+    copy_all(&world, &second).await;
+    complete(&world.clients, &world.context(), second).await.unwrap();
+    let offered = Offered { offer: &first.object.offer, route: Some(&world.route), execution: "one" };
+    let outcome = failed(Failure::new("ExecutionABORTED", "stopped"));
+    record(&world.clients, &world.context(), offered, &outcome, Learnt::default(), Some(looked)).await.unwrap();
+    let kept = world.record("film").await.unwrap();
+    assert_eq!((kept.status, kept.execution.as_str()), (Status::Migrated, "two"));
+    world.assert_equal("film");
 }

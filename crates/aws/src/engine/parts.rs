@@ -50,7 +50,7 @@ enum Turn {
     Twin,
 }
 
-/// Time after which they have.
+/// Time after which the first bytes have shown a rate.
 const SHOWS: Duration = Duration::from_secs(1);
 
 /// What is under way, and how fast it goes.

@@ -79,7 +79,7 @@ fn large_ones() -> Vec<Scenario> {
     let two_ranges = || ItemState::CopyParts(large(&[(1, 3), (4, 5)]).into());
     let held = || ItemState::Complete(large(&[]).into());
     let missing = || Answer::Item(Box::new(ItemState::CopyParts(large(&[(4, 5)]).into())));
-    let rest_of_range = Answer::Range(RangeState::CopyParts(range_work(2, 3).into()));
+    let rest_of_range = Answer::Range(Box::new(RangeState::CopyParts(range_work(2, 3).into())));
     let change = Answer::Item(Box::new(ItemState::PlanAgain(again().into())));
     let already_there = Answer::Item(Box::new(ItemState::Done(Done::default())));
     vec![

@@ -23,7 +23,7 @@ pub(super) enum Answer {
     /// An item's state.
     Item(Box<ItemState>),
     /// A range's state.
-    Range(RangeState),
+    Range(Box<RangeState>),
     /// A tag that nothing routes.
     Unheard,
     /// An error of this name.
