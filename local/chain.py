@@ -61,13 +61,17 @@ class Chain:
         """Bucket and key of every object with a final outcome."""
         return {name for name, record in self.ledger().items() if record["status"] in FINAL}
 
-    def settled(self, offered, seconds, since=0):
-        """Waits until each of the offered (bucket, key) has a final outcome written after `since` (ms); the records."""
+    def settled(self, offered, seconds, since=0, after=None):
+        """Waits until each of the offered (bucket, key) has a final outcome written after `since` (ms), and not by the
+        execution `after` (an ARN), whose last writes may come late; the records."""
+
+        def by_another(record):
+            return after is None or after.rsplit(":", 1)[-1] not in record["execution"]
 
         def done():
             ledger = self.ledger()
             found = {name: ledger.get(name) for name in offered}
-            if all(record and record["status"] in FINAL and record["updatedMs"] >= since for record in found.values()):
+            if all(record and record["status"] in FINAL and record["updatedMs"] >= since and by_another(record) for record in found.values()):
                 return found
 
         return until(done, seconds, lambda: f"no outcome of {len(offered)} objects in {seconds} s")
