@@ -73,7 +73,10 @@ async fn killed_at_any_moment_it_sends_nothing_twice() {
         let parts = 2 * (64 * MIB).div_ceil(PART) as usize;
         let after = rand::rng().random_range(1..parts - 2);
         let more = ["--part-size", "5MiB", "--concurrency", "4"];
-        run_and_kill(&world, &more, |world| uploaded(&world.destination).len() > after).await;
+        // Between Create's reply and the ledger nobody knows an upload: the kill waits until both have sent a part.
+        let both = |sent: &[(String, u32)]| sent.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len() == 2;
+        let enough = |sent: &[(String, u32)]| sent.len() > after && both(sent);
+        run_and_kill(&world, &more, |world| enough(&uploaded(&world.destination))).await;
         resumes(&world, &more, parts, 4).await;
         world.assert_equal("", "");
     }

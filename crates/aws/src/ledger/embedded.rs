@@ -24,7 +24,8 @@ type Flush = oneshot::Sender<Result<(), LedgerError>>;
 /// The ledger of one process, in a redb database.
 ///
 /// On disk, writes are committed in groups by a thread. A `put` returns before its group is committed; every read of
-/// this process sees it at once. A kill loses at most the last group or two, which costs work and nothing else.
+/// this process sees it at once. A kill loses at most the last group or two, which costs a look at the destination for
+/// each object of it. A record that names an upload is committed before its `put` returns: nothing else knows the id.
 /// [`EmbeddedLedger::flush`] and a drop commit what waits. After a commit has failed, every call returns its error.
 pub struct EmbeddedLedger {
     shared: Arc<Shared>,
@@ -94,6 +95,28 @@ impl EmbeddedLedger {
     }
 }
 
+impl EmbeddedLedger {
+    /// Takes the record for the next group; in memory, writes it.
+    fn accept(&self, record: &JobRecord, expected: Expected) -> Result<JobRecord, LedgerError> {
+        // Held from the look to the write, so that of two puts that expect the same only one succeeds.
+        let mut overlay = self.shared.usable()?;
+        if expected != Expected::Any {
+            let held = self.shared.read(&overlay, &record.destination)?;
+            if !expected.allows(held.map(|held| held.revision)) {
+                return Err(LedgerError::Conflict);
+            }
+        }
+        let written = next_revision(record);
+        if self.committer.is_none() {
+            self.shared.store.write([&written])?;
+        } else {
+            overlay.waiting.insert(written.destination.clone(), written.clone());
+            self.shared.wake.notify_one();
+        }
+        Ok(written)
+    }
+}
+
 impl Drop for EmbeddedLedger {
     fn drop(&mut self) {
         self.shared.locked().closing = true;
@@ -133,20 +156,9 @@ impl Ledger for EmbeddedLedger {
     }
 
     async fn put(&self, record: &JobRecord, expected: Expected) -> Result<JobRecord, LedgerError> {
-        // Held from the look to the write, so that of two puts that expect the same only one succeeds.
-        let mut overlay = self.shared.usable()?;
-        if expected != Expected::Any {
-            let held = self.shared.read(&overlay, &record.destination)?;
-            if !expected.allows(held.map(|held| held.revision)) {
-                return Err(LedgerError::Conflict);
-            }
-        }
-        let written = next_revision(record);
-        if self.committer.is_none() {
-            self.shared.store.write([&written])?;
-        } else {
-            overlay.waiting.insert(written.destination.clone(), written.clone());
-            self.shared.wake.notify_one();
+        let written = self.accept(record, expected)?;
+        if written.upload.is_some() {
+            self.flush().await?;
         }
         Ok(written)
     }

@@ -2,6 +2,9 @@
 use super::*;
 use futures::executor::block_on;
 use longhaul_core::config::Side;
+use longhaul_core::etag::Encryption;
+use longhaul_core::job::UploadRecord;
+use longhaul_core::layout::PartLayout;
 use redb::backends::InMemoryBackend;
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -114,5 +117,23 @@ fn a_record_is_seen_while_its_commit_runs() {
         disk.set(SOUND);
         ledger.flush().await.unwrap();
         assert_eq!(ledger.get(key).await, Ok(Some(second)));
+    });
+}
+
+#[test]
+fn an_upload_is_on_the_disk_before_anybody_sends_a_part_of_it() {
+    let (ledger, disk) = ledger();
+    let upload = UploadRecord {
+        upload_id: "id".into(),
+        layout: PartLayout::new(64 << 20, 8 << 20).unwrap(),
+        encryption: Encryption::Plain,
+        trailing_checksum: false,
+    };
+    block_on(async {
+        let begun = JobRecord { upload: Some(upload), ..record("a") };
+        let written = ledger.put(&begun, Expected::Absent).await.unwrap();
+        assert_eq!(ledger.shared.store.read([&written.destination]).unwrap(), [Some(written.clone())]);
+        disk.set(BROKEN);
+        assert!(matches!(ledger.put(&written, Expected::Any).await, Err(LedgerError::Rejected(_))));
     });
 }
