@@ -78,4 +78,12 @@ impl Outbox for LocalOutbox {
     async fn input_of(&self, _execution: &str) -> Result<String, StepError> {
         not_here("looking up an execution")
     }
+
+    async fn is_running(&self, _execution: &str) -> Result<bool, StepError> {
+        not_here("looking up an execution")
+    }
+
+    async fn notify(&self, _subject: &str, _text: &str) -> Result<(), StepError> {
+        Ok(())
+    }
 }

@@ -68,6 +68,8 @@ pub async fn connect() -> Result<Clients, StepError> {
             state_machine: variable("LONGHAUL_STATE_MACHINE_ARN"),
             failed_queue: variable("LONGHAUL_FAILED_QUEUE_URL"),
             dead_letter_queue: variable("LONGHAUL_DEAD_LETTER_QUEUE_URL"),
+            sns: aws_sdk_sns::Client::new(&shared),
+            topic: variable("LONGHAUL_TOPIC_ARN"),
         }),
         work: Arc::new(work),
         routes: Arc::new(routes),

@@ -1,6 +1,7 @@
 //! What leaves a step besides its answer: executions and messages.
 
 use crate::error::{Place, StepError, from_sdk};
+use aws_sdk_sfn::types::ExecutionStatus;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use longhaul_core::request::Request;
 use std::fmt;
@@ -20,6 +21,12 @@ pub trait Outbox: Send + Sync + fmt::Debug {
 
     /// The input of an execution.
     async fn input_of(&self, execution: &str) -> Result<String, StepError>;
+
+    /// True if an execution exists and has not ended.
+    async fn is_running(&self, execution: &str) -> Result<bool, StepError>;
+
+    /// Tells whoever subscribed to the notifications. Without a topic, nobody.
+    async fn notify(&self, subject: &str, text: &str) -> Result<(), StepError>;
 }
 
 /// Step Functions and SQS.
@@ -35,8 +42,15 @@ pub struct AwsOutbox {
     pub failed_queue: Option<String>,
     /// URL of the dead-letter queue.
     pub dead_letter_queue: Option<String>,
+    /// SNS.
+    pub sns: aws_sdk_sns::Client,
+    /// ARN of the topic for notifications.
+    pub topic: Option<String>,
 }
 
+/// Longest subject of a notification: ASCII without control characters.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+const SUBJECT_MAX: usize = 99;
 /// Longest reason in a message attribute, in characters.
 const REASON_MAX: usize = 512;
 
@@ -103,5 +117,31 @@ impl Outbox for AwsOutbox {
             .await
             .map_err(|error| from_sdk(Place::Own, &format!("describing {execution}"), &error))?;
         answer.input.ok_or_else(|| StepError::rejected(format!("{execution} has no input")))
+    }
+
+    async fn is_running(&self, execution: &str) -> Result<bool, StepError> {
+        match self.sfn.describe_execution().execution_arn(execution).send().await {
+            Ok(answer) => Ok(matches!(answer.status, ExecutionStatus::Running | ExecutionStatus::PendingRedrive)),
+            Err(error) => {
+                let error = from_sdk(Place::Own, &format!("describing {execution}"), &error);
+                // Executions are forgotten 90 days after their end.
+                if error.has_code("ExecutionDoesNotExist") { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+
+    async fn notify(&self, subject: &str, text: &str) -> Result<(), StepError> {
+        let Some(topic) = &self.topic else { return Ok(()) };
+        let plain = |c: &char| c.is_ascii() && !c.is_ascii_control();
+        let subject: String = subject.chars().filter(plain).take(SUBJECT_MAX).collect();
+        self.sns
+            .publish()
+            .topic_arn(topic)
+            .subject(subject)
+            .message(text)
+            .send()
+            .await
+            .map_err(|error| from_sdk(Place::Own, "sending a notification", &error))?;
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! machine adds (`results`, `error`) are read where they matter and ignored elsewhere.
 #![expect(clippy::large_enum_variant, reason = "a step makes one state and gives it away")]
 
+use crate::backfill::run::RunItem;
 use crate::config::Route;
 use crate::error::{CaughtError, Failure};
 use crate::etag::{ETag, Encryption};
@@ -96,6 +97,8 @@ pub struct Work {
     pub rest: Rest,
     /// The request's own route, for the successor.
     pub route: Option<Route>,
+    /// The request's manifest of a backfill, for the outcome and the successor.
+    pub run: Option<RunItem>,
 }
 
 /// The tag of [`Work`].
@@ -158,6 +161,9 @@ pub struct Batch {
     /// Objects that turned out large: for the successor.
     #[serde(default, skip_serializing_if = "Rest::is_empty")]
     pub remaining: Rest,
+    /// The slowest copy so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowest: Option<Slowest>,
 }
 
 /// Objects that a successor takes: a few in the state, more in manifests.
@@ -366,6 +372,9 @@ pub struct Done {
     /// Objects for the successor.
     #[serde(default, skip_serializing_if = "Rest::is_empty")]
     pub remaining: Rest,
+    /// The slowest copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowest: Option<Slowest>,
 }
 
 /// What `settle` takes from the state machine.
@@ -414,6 +423,8 @@ pub struct Settled {
     pub rest: Rest,
     /// Always absent.
     pub route: Option<Route>,
+    /// The request's manifest of a backfill.
+    pub run: Option<RunItem>,
 }
 
 /// The end of an execution.
@@ -422,6 +433,9 @@ pub struct Settled {
 pub struct Record {
     /// The execution's id.
     pub execution: String,
+    /// When it began, as Step Functions writes times.
+    #[serde(default)]
+    pub started: Option<String>,
     /// What `plan` counted.
     pub tally: Tally,
     /// What the items counted.
@@ -432,6 +446,9 @@ pub struct Record {
     /// The request's own route.
     #[serde(default)]
     pub route: Option<Route>,
+    /// The request's manifest of a backfill.
+    #[serde(default)]
+    pub run: Option<RunItem>,
 }
 
 /// How an execution ends, tagged with what comes next.
@@ -513,8 +530,39 @@ pub struct ExecutionOutcome {
     /// True if a successor went on with some of the objects.
     #[serde(default)]
     pub continued: bool,
+    /// When the execution began and when it wrote this, milliseconds since 1970.
+    #[serde(default)]
+    pub started_ms: u64,
+    /// See above.
+    #[serde(default)]
+    pub ended_ms: u64,
+    /// The slowest object of each of its items, at most [`SLOWEST_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slowest: Vec<Slowest>,
     /// Every object that is not migrated or unchanged, as it was offered, with the reason.
     pub exceptions: Vec<Exception>,
+}
+
+/// Most objects of [`ExecutionOutcome::slowest`].
+pub const SLOWEST_MAX: usize = 5;
+
+/// An object, and how long its copy took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Slowest {
+    /// Its key at the source.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Milliseconds from its beginning to its outcome.
+    pub ms: u64,
+}
+
+impl Slowest {
+    /// The slower of two.
+    pub fn of(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        [one, other].into_iter().flatten().max_by_key(|slowest| slowest.ms)
+    }
 }
 
 /// An object that was not migrated.
@@ -535,6 +583,7 @@ pub fn failed_request(object: &ObjectRef, route: Option<&Route>, failure: &Failu
         objects: vec![object.clone()],
         manifests: Vec::new(),
         route: route.cloned(),
+        run: None,
         failure: Some(failure.clone()),
         execution: Some(execution.to_owned()),
     }

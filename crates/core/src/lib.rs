@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here reads a clock, a random number or the environment, and nothing here
 //! depends on tokio, hyper or an `aws-*` crate. CI checks the dependencies.
 
+pub mod backfill;
 pub mod classify;
 pub mod config;
 pub mod contract;

@@ -1,5 +1,6 @@
 //! What users and events ask for.
 
+use crate::backfill::run::RunItem;
 use crate::config::Route;
 use crate::error::Failure;
 use crate::etag::ETag;
@@ -98,6 +99,9 @@ pub struct Request {
     /// The route for all of them; looked up in the configuration by bucket and key where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
+    /// The manifest of a backfill that this request carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunItem>,
     /// On the failed queue: why. Not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -45,6 +45,8 @@ tally! {
     unsettled,
     /// Objects handed to a successor execution.
     continued,
+    /// Objects of a manifest that a paused or stopped run left alone.
+    held,
     /// Bytes of migrated objects.
     bytes,
     /// Bytes read from the source.

@@ -32,6 +32,10 @@ pub(crate) struct Sent {
     pub(crate) started: Mutex<BTreeMap<String, Request>>,
     /// Starts of these executions are refused.
     pub(crate) refused: Mutex<Vec<String>>,
+    /// Executions that have not ended.
+    pub(crate) running: Mutex<Vec<String>>,
+    /// Subjects and texts.
+    pub(crate) notified: Mutex<Vec<(String, String)>>,
 }
 
 #[async_trait::async_trait]
@@ -56,6 +60,15 @@ impl Outbox for Sent {
 
     async fn input_of(&self, execution: &str) -> Result<String, StepError> {
         Err(StepError::rejected(format!("{execution} is not known")))
+    }
+
+    async fn is_running(&self, execution: &str) -> Result<bool, StepError> {
+        Ok(self.running.lock().unwrap().iter().any(|running| running == execution))
+    }
+
+    async fn notify(&self, subject: &str, text: &str) -> Result<(), StepError> {
+        self.notified.lock().unwrap().push((subject.to_owned(), text.to_owned()));
+        Ok(())
     }
 }
 

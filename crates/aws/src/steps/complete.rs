@@ -98,6 +98,7 @@ impl Both<'_> {
         if rounds >= OBJECT_ROUNDS_MAX {
             let tally = Tally { continued: large.tally.continued + 1, ..large.tally };
             return Ok(ItemState::Done(Done {
+                slowest: None,
                 tally,
                 remaining: Rest { objects: vec![large.object.offer], manifests: Vec::new() },
             }));
@@ -336,7 +337,7 @@ fn proven(object: &LargeObject, source: &SourceLook, stands: &Facts, job: Option
 }
 
 fn done(large: &Large, tally: Tally) -> ItemState {
-    ItemState::Done(Done { tally: large.tally + tally, remaining: Rest::default() })
+    ItemState::Done(Done { tally: large.tally + tally, ..Done::default() })
 }
 
 fn settled(mut large: Large, error: CaughtError) -> ItemState {

@@ -101,7 +101,7 @@ pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) ->
     next.remaining.objects.extend(spilled.objects);
     next.remaining.manifests.extend(spilled.manifests);
     if remains.is_empty() {
-        return Ok(ItemState::Done(Done { tally: next.tally, remaining: next.remaining }));
+        return Ok(ItemState::Done(Done { tally: next.tally, remaining: next.remaining, slowest: next.slowest }));
     }
     next.idle = if progress { 0 } else { next.idle + 1 };
     if next.idle >= IDLE_ROUNDS_MAX {

@@ -70,7 +70,7 @@ struct Routed {
 async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) -> Result<Work, StepError> {
     let request = Request::from_value(&input.request)?;
     let execution = input.execution;
-    let given = request.route.clone();
+    let (given, run) = (request.route.clone(), request.run.clone());
     let config = match given {
         Some(_) => None,
         None => Some(clients.routes.config().await?),
@@ -143,7 +143,7 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
     let mut rest = spill(clients, left, REST_MAX_BYTES).await?;
     rest.manifests.extend(manifests);
     tracing::info!(execution, items = work.len(), ended = tally.objects(), rest = !rest.is_empty(), "planned");
-    Ok(Work { next: WorkTag::Work, work, max_concurrency: ITEMS_AT_ONCE, tally, rest, route: given })
+    Ok(Work { next: WorkTag::Work, work, max_concurrency: ITEMS_AT_ONCE, tally, rest, route: given, run })
 }
 
 /// Why an object cannot be routed, and the route that it does not fit, where one was found.
@@ -263,6 +263,7 @@ fn batches(small: Vec<Routed>, routes: &[Route], execution: &str, most: usize) -
             idle: 0,
             tally: Tally::default(),
             remaining: Rest::default(),
+            slowest: None,
         });
     };
     for routed in small {
@@ -334,7 +335,7 @@ async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Resul
         Planned::Ended(outcome, learnt) => {
             let offered = Offered { offer: &offer, route: Some(&route), execution: &execution };
             let tally = tally + record(clients, context, offered, &outcome, *learnt, None).await?;
-            Ok(ItemState::Done(Done { tally, remaining: Rest::default() }))
+            Ok(ItemState::Done(Done { tally, ..Done::default() }))
         }
         Planned::Small(offer) => Ok(ItemState::CopyObjects(Batch {
             route,
@@ -343,6 +344,7 @@ async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Resul
             idle: 0,
             tally,
             remaining: Rest::default(),
+            slowest: None,
         })),
     }
 }

@@ -1,7 +1,7 @@
 //! Gives a failed item, request or execution its outcomes.
 
 use super::objects::{batch_objects, read_lines, records_of};
-use super::record::{read_outcome, record_end, write_outcome};
+use super::record::{EndOf, read_outcome, record_end, write_outcome};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
@@ -58,17 +58,21 @@ pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) ->
 /// Settles every object of an execution that ended without giving it an outcome (SEMANTICS.md, rule 11).
 pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) -> Result<SettleOutput, StepError> {
     // An execution that recorded its end has settled everything itself, and its successor does what was left to it.
-    let recorded = read_outcome(clients, &ended.execution).await?;
+    let input = ended.input.as_ref().and_then(|input| serde_json::from_str::<Value>(input).ok());
+    let input = match input {
+        Some(input) => input,
+        None => {
+            let input = clients.outbox.input_of(&ended.execution).await?;
+            serde_json::from_str(&input).unwrap_or(Value::String(input))
+        }
+    };
+    let run = Request::from_value(&input).ok().and_then(|request| request.run);
+    let recorded = read_outcome(clients, &ended.execution, run.as_ref()).await?;
     if let Some(outcome) = recorded.as_ref().filter(|outcome| outcome.tally.unsettled == 0)
         && (!outcome.continued || has_successor(clients, &ended.execution).await?)
     {
         return Ok(SettleOutput::Settled(Settled { tally: outcome.tally, ..Settled::default() }));
     }
-    let input = match &ended.input {
-        Some(input) => input.clone(),
-        None => clients.outbox.input_of(&ended.execution).await?,
-    };
-    let request = serde_json::from_str(&input).unwrap_or(Value::String(input));
     let told = match &ended.reason {
         Some(reason) => format!("the execution ended {} before this object did: {reason}", ended.status),
         None => format!("the execution ended {} before this object did", ended.status),
@@ -77,9 +81,16 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
         if ended.status == "TIMED_OUT" { "States.Timeout".to_owned() } else { format!("Execution{}", ended.status) };
     let lost =
         Lost { execution: &ended.execution, since_ms: Some(ended.started_ms), failure: Failure::new(name, told) };
-    let settled = settle_request(clients, context, &request, &lost).await?;
+    let settled = settle_request(clients, context, &input, &lost).await?;
     let continued = recorded.is_some_and(|outcome| outcome.continued);
-    write_outcome(clients, &ended.execution, settled.tally, continued).await?;
+    let end = EndOf {
+        execution: &ended.execution,
+        run: run.as_ref(),
+        started_ms: ended.started_ms,
+        ended_ms: context.clock.now_ms(),
+        slowest: Vec::new(),
+    };
+    write_outcome(clients, end, settled.tally, continued).await?;
     Ok(SettleOutput::Settled(settled))
 }
 
@@ -123,7 +134,7 @@ impl Lost<'_> {
 
 async fn settle_item(clients: &Clients, context: &Context, item: SettleItem) -> Result<ItemState, StepError> {
     let failure = item.error.failure();
-    let done = |tally, remaining| Ok(ItemState::Done(Done { tally, remaining }));
+    let done = |tally, remaining| Ok(ItemState::Done(Done { tally, remaining, slowest: None }));
     match item.item {
         ItemState::CopyObjects(batch) => {
             let Batch { route, execution, objects, tally, remaining, .. } = batch;
@@ -223,7 +234,7 @@ async fn settle_request(
             return Ok(Settled { tally, ..Settled::default() });
         }
     };
-    let Request { objects, manifests, route: given, .. } = parsed;
+    let Request { objects, manifests, route: given, run, .. } = parsed;
     let mut tally = settle_group(clients, context, deduplicated(objects), given.as_ref(), lost).await?;
     for manifest in manifests {
         let mut next = Some(manifest);
@@ -255,7 +266,7 @@ async fn settle_request(
             }
         }
     }
-    Ok(Settled { tally, ..Settled::default() })
+    Ok(Settled { tally, run, ..Settled::default() })
 }
 
 /// Settles objects whose routes are not known yet. An object without a route fails without one.

@@ -38,6 +38,7 @@ pub(super) fn batch(keys: &[&str]) -> Batch {
         idle: 0,
         tally: Tally::default(),
         remaining: Rest::default(),
+        slowest: None,
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn range_work(first: u32, last: u32) -> RangeWork {
 }
 
 pub(super) fn done(tally: Tally) -> Done {
-    Done { tally, remaining: Rest::default() }
+    Done { tally, ..Done::default() }
 }
 
 // Each variant names the next, so that a new one does not compile until it has a place here.

@@ -202,6 +202,7 @@ impl Functions<'_> {
             tally: Tally { unchanged: 1, ..Tally::default() },
             rest: self.script.rest.clone(),
             route: None,
+            run: None,
         }
     }
 }

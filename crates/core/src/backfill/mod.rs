@@ -1,0 +1,11 @@
+//! Backfill: a whole source compared with its destination, copied, reported.
+//!
+//! A run lists both sides, writes what differs into manifests in the work bucket, runs one execution of `migrate` a
+//! manifest, and adds up what they recorded.
+
+pub mod counts;
+pub mod filters;
+pub mod manifest;
+pub mod request;
+pub mod run;
+pub mod states;
