@@ -263,6 +263,9 @@ pub struct LargeObject {
     pub trailing_checksum: bool,
     /// Most ranges at once: its share of what the execution can hold.
     pub most_ranges: u32,
+    /// When it was planned, milliseconds since 1970.
+    #[serde(default)]
+    pub begun_ms: u64,
     /// How often it was planned again.
     #[serde(default)]
     pub replans: u32,

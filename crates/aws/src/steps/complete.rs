@@ -10,7 +10,7 @@ use crate::outcomes::{Learnt, Offered, ledger_key, record, update};
 use crate::source::{Source, SourceLook};
 use longhaul_core::config::Overwrite;
 use longhaul_core::contract::{
-    Again, Done, IDLE_ROUNDS_MAX, ItemState, Large, LargeObject, OBJECT_ROUNDS_MAX, Rest, Seen,
+    Again, Done, IDLE_ROUNDS_MAX, ItemState, Large, LargeObject, OBJECT_ROUNDS_MAX, Rest, Seen, Slowest,
 };
 use longhaul_core::error::{CaughtError, ErrorName};
 use longhaul_core::etag::{ETag, Encryption, composed};
@@ -313,7 +313,10 @@ impl Both<'_> {
         let object = &large.object;
         let offered = Offered { offer: &object.offer, route: Some(&object.route), execution: &object.execution };
         let tally = record(self.clients, self.context, offered, &outcome, learnt, None).await?;
-        Ok(done(large, tally))
+        let ms = self.context.clock.now_ms().saturating_sub(object.begun_ms);
+        let copied = tally.migrated > 0 && object.begun_ms > 0;
+        let slowest = copied.then(|| Slowest { key: object.offer.key.clone(), bytes: tally.bytes, ms });
+        Ok(ItemState::Done(Done { tally: large.tally + tally, slowest, ..Done::default() }))
     }
 }
 

@@ -13,7 +13,9 @@ use aws_sdk_s3::primitives::SdkBody;
 use futures::stream::{self, StreamExt as _};
 use longhaul_core::classify::SMALL_MAX;
 use longhaul_core::config::Overwrite;
-use longhaul_core::contract::{Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemState, REST_MAX_BYTES, Seen, as_pairs};
+use longhaul_core::contract::{
+    Batch, BatchObjects, Done, IDLE_ROUNDS_MAX, ItemState, REST_MAX_BYTES, Seen, Slowest, as_pairs,
+};
 use longhaul_core::error::ErrorName;
 use longhaul_core::etag::{Encryption, Md5Digest};
 use longhaul_core::integrity::{Checksums, Facts, checksums, crc64nvme_of, proof};
@@ -28,8 +30,8 @@ const LOOKS_MAX: u32 = 3;
 
 /// How one object of the batch ended.
 enum Ended {
-    /// With an outcome, counted.
-    Outcome(Tally),
+    /// With an outcome, counted, after so many milliseconds.
+    Outcome(Tally, u64),
     /// It is large: a successor takes it.
     Large(ObjectRef),
     /// It remains for the next round; why.
@@ -76,9 +78,13 @@ pub async fn copy_objects(clients: &Clients, context: &Context, batch: Batch) ->
     let mut progress = false;
     for (index, end) in ended {
         match end {
-            Ended::Outcome(tally) => {
+            Ended::Outcome(tally, ms) => {
                 next.tally += tally;
                 progress = true;
+                if tally.migrated > 0 && next.slowest.as_ref().is_none_or(|slowest| slowest.ms < ms) {
+                    let key = objects.iter().find(|(known, _)| *known == index).map(|(_, object)| object.key.clone());
+                    next.slowest = key.map(|key| Slowest { key, bytes: tally.bytes, ms });
+                }
             }
             Ended::Large(object) => {
                 turned_large.push(object);
@@ -144,9 +150,9 @@ impl Copy<'_> {
     async fn run(&self, known: Option<JobRecord>) -> Ended {
         // A repeat of this step, after it died before it could answer, counts what it had done.
         if let Some(outcome) = known.as_ref().and_then(|record| record.outcome_of(&self.batch.execution)) {
-            return Ended::Outcome(outcome.tally());
+            return Ended::Outcome(outcome.tally(), 0);
         }
-        let begun_ms = Some(self.context.clock.now_ms());
+        let begun_ms = self.context.clock.now_ms();
         let (outcome, learnt) = match self.with_retries(known.as_ref()).await {
             Ok(Tried::Outcome(outcome, learnt)) => (outcome, learnt),
             Ok(Tried::Large(size)) => {
@@ -159,9 +165,9 @@ impl Copy<'_> {
             Err(error) => (failed(error.failure()), Learnt::default()),
         };
         let offered = Offered { offer: self.object, route: Some(&self.batch.route), execution: &self.batch.execution };
-        let learnt = Learnt { begun_ms, ..learnt };
+        let learnt = Learnt { begun_ms: Some(begun_ms), ..learnt };
         match record(self.clients, self.context, offered, &outcome, learnt, Some(known)).await {
-            Ok(tally) => Ended::Outcome(tally),
+            Ok(tally) => Ended::Outcome(tally, self.context.clock.now_ms().saturating_sub(begun_ms)),
             Err(error) => Ended::Remains(error),
         }
     }

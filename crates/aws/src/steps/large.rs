@@ -122,6 +122,7 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         encryption: upload.record.encryption,
         trailing_checksum: upload.record.trailing_checksum,
         most_ranges: route.options.max_ranges.unwrap_or(RANGES_MAX as u32),
+        begun_ms: context.clock.now_ms(),
         replans: to_plan.replans,
     };
     Ok(Planned::Work(Box::new(laid_out(object, &upload.held))))

@@ -8,6 +8,7 @@ mod large;
 mod objects;
 mod plan;
 mod record;
+mod run_item;
 mod settle;
 
 pub use complete::complete;

@@ -2,6 +2,7 @@
 
 use super::large::{Planned, ToPlan, plan_large};
 use super::objects::{Lines, read_lines, spill};
+use super::run_item::{Idle, idle, opened};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
@@ -68,9 +69,28 @@ struct Routed {
 }
 
 async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) -> Result<Work, StepError> {
-    let request = Request::from_value(&input.request)?;
+    let (request, header) = opened(clients, Request::from_value(&input.request)?).await?;
     let execution = input.execution;
     let (given, run) = (request.route.clone(), request.run.clone());
+    if let Some(item) = &run
+        && let Some(idle) = idle(clients, item, header.as_ref()).await?
+    {
+        let tally = match idle {
+            Idle::Held => Tally { held: header.map_or(0, |header| u64::from(header.objects)), ..Tally::default() },
+            Idle::Done => Tally::default(),
+        };
+        tracing::info!(execution, manifest = item.manifest, held = tally.held, "nothing to do");
+        // Without the manifest's name: what an earlier attempt recorded for it stands.
+        return Ok(Work {
+            next: WorkTag::Work,
+            work: Vec::new(),
+            max_concurrency: 1,
+            tally,
+            rest: Rest::default(),
+            route: None,
+            run: None,
+        });
+    }
     let config = match given {
         Some(_) => None,
         None => Some(clients.routes.config().await?),

@@ -2,6 +2,7 @@
 
 use super::objects::{batch_objects, read_lines, records_of};
 use super::record::{EndOf, read_outcome, record_end, write_outcome};
+use super::run_item::opened;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
@@ -234,7 +235,14 @@ async fn settle_request(
             return Ok(Settled { tally, ..Settled::default() });
         }
     };
-    let Request { objects, manifests, route: given, run, .. } = parsed;
+    let run = parsed.run.clone();
+    let parsed = match opened(clients, parsed.clone()).await {
+        Ok((opened, _)) => opened,
+        Err(error) if error.name.is_retryable() => return Err(error),
+        // Reading its lines says so once more.
+        Err(_) => parsed,
+    };
+    let Request { objects, manifests, route: given, .. } = parsed;
     let mut tally = settle_group(clients, context, deduplicated(objects), given.as_ref(), lost).await?;
     for manifest in manifests {
         let mut next = Some(manifest);
