@@ -1,10 +1,11 @@
-"""The deployed chain, end to end: `make test` runs every case of `cases.py`, `e2e.py NAME...` only these."""
+"""The deployed chain, end to end: `make test` runs every case of `cases.py` and `backfills.py`, `e2e.py NAME...` only these."""
 
 import os
 import sys
 import time
 import traceback
 
+import backfills
 import cases
 import stack
 from endpoints import Endpoints, stop_on_signals
@@ -16,7 +17,7 @@ def say(text):
 
 def main(names):
     stop_on_signals()
-    chosen = [case for case in cases.CASES if not names or case.__name__ in names]
+    chosen = [case for case in [*cases.CASES[:-1], *backfills.CASES, cases.CASES[-1]] if not names or case.__name__ in names]
     say(f"built in {stack.build():.0f} s")
     passed = failed = 0
     with Endpoints("e2e") as endpoints:

@@ -15,12 +15,21 @@ import tools  # noqa: E402
 LINT, SAM = tools.HOME / "lint", tools.HOME / "sam"
 
 
+INTEGRATIONS = {
+    "StartExecutionSync": "states:startExecution.sync:2",
+    "ListObjects": "s3:listObjectsV2",
+    "PutObject": "s3:putObject",
+}
+
+
 def sample(match):
     """An ARN in place of a substitution: statelint refuses a Resource that is none."""
     name = match.group(1)
     if name.endswith("FunctionArn"):
         return f"arn:aws:lambda:us-east-1:111111111111:function:{name}"
-    return "arn:aws:states:::states:startExecution.sync:2"
+    if name.endswith("StateMachineArn"):
+        return f"arn:aws:states:us-east-1:111111111111:stateMachine:{name}"
+    return f"arn:aws:states:::{INTEGRATIONS[name]}"
 
 
 def machine(definition, place):

@@ -1,11 +1,11 @@
 //! `longhaul copy`: a listing becomes requests, and each request an execution in this process.
 
-use crate::args::CopyArgs;
+use crate::args::copy::CopyArgs;
 use crate::grouping::Group;
 use crate::in_process::{AbortOnDrop, Ended, Local, Runner};
 use crate::listing::{list, preflight};
 use crate::outbox::LocalOutbox;
-use crate::progress::Progress;
+use crate::progress::{Progress, Snapshot};
 use crate::summary::Summary;
 use aws_config::BehaviorVersion;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -53,7 +53,7 @@ impl Copy {
             ),
             None => LocalOutbox::default(),
         };
-        let io = match &args.ca_bundle {
+        let io = match &args.ends.ca_bundle {
             Some(path) => std::fs::read(path)
                 .map_err(|error| error.to_string())
                 .and_then(|pem| Io::trusting(&pem))
@@ -78,6 +78,12 @@ impl Copy {
         let seed = clock.now_ms() ^ (u64::from(std::process::id()) << 32);
         let runner = Runner::new(local, clock, seed).map_err(|error| error.to_string())?;
         Ok(Self { route, runner, ledger, ledger_path, run, progress: Arc::default() })
+    }
+
+    /// Sees how far this copy is.
+    pub fn look(&self) -> impl Fn() -> Snapshot + Send + 'static {
+        let progress = self.progress();
+        move || progress.snapshot()
     }
 
     /// The counts of this copy.

@@ -12,3 +12,4 @@ pub mod output;
 pub mod progress;
 pub mod sizes;
 pub mod summary;
+pub mod times;

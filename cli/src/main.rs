@@ -2,7 +2,8 @@
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use longhaul::args::{Cli, Command, CopyArgs};
+use longhaul::args::copy::CopyArgs;
+use longhaul::args::{Cli, Command};
 use longhaul::copy::Copy;
 use longhaul::output::{print, tell};
 use longhaul::progress::{Shown, show};
@@ -22,7 +23,7 @@ const INTERRUPTED: u8 = 128 + 2;
 const TERMINATED: u8 = 128 + 15;
 
 fn main() -> ExitCode {
-    let Command::Copy(args) = Cli::parse().command;
+    let Command::Copy(args) = Cli::parse().command else { return ExitCode::from(FAILED) };
     start_log(args.verbose);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -73,7 +74,7 @@ async fn copy(args: &CopyArgs) -> u8 {
         Ok(copy) => copy,
         Err(error) => return fail(&error),
     };
-    let display = show(copy.progress(), Shown::choose(args.quiet, args.verbose > 0), tell);
+    let display = show(copy.look(), Shown::choose(args.quiet, args.verbose > 0), tell);
     let ended = tokio::select! {
         ended = copy.run() => Ok(ended),
         signal = interrupted() => Err(signal),

@@ -162,8 +162,8 @@ impl Drop for Display {
     }
 }
 
-/// Begins to show `progress`; lines are handed to `write_line`.
-pub fn show(progress: Arc<Progress>, shown: Shown, write_line: fn(&str)) -> Display {
+/// Begins to show what `look` sees; lines are handed to `write_line`.
+pub fn show(look: impl Fn() -> Snapshot + Send + 'static, shown: Shown, write_line: fn(&str)) -> Display {
     if shown == Shown::Nothing {
         return Display { bar: None, _drawing: None };
     }
@@ -181,7 +181,7 @@ pub fn show(progress: Arc<Progress>, shown: Shown, write_line: fn(&str)) -> Disp
         let mut rate = Rate::default();
         loop {
             tokio::time::sleep(if drawn.is_some() { BAR_EVERY } else { LINE_EVERY }).await;
-            let snapshot = progress.snapshot();
+            let snapshot = look();
             let text = line(&snapshot, rate.over(snapshot.elapsed, snapshot.ended_bytes));
             match &drawn {
                 Some(bar) => {

@@ -187,7 +187,8 @@ impl Run<'_> {
         let child = Run {
             execution: Execution {
                 id: format!("{}/{label}:{}", self.execution.id, item.index),
-                name: item.index.to_string(),
+                // Unique beyond this execution, as on Step Functions: a child may start another under its own name.
+                name: format!("{}-{}", self.execution.name, item.index),
                 state_machine_id: format!("{}/{label}", self.execution.state_machine_id),
                 start_time: self.execution.start_time.clone(),
                 input: payload.clone(),

@@ -133,6 +133,13 @@ pub fn request_timeout(longest: Option<Duration>) -> TimeoutConfig {
     timeouts.build()
 }
 
+/// The side of this deployment's own bucket. An endpoint set for all services is a local AWS, where a bucket's name
+/// resolves only as part of the path.
+pub fn own_side(shared: &SdkConfig) -> Side {
+    let endpoint = shared.endpoint_url().map(str::to_owned);
+    Side { path_style: endpoint.is_some(), endpoint, ..Side::default() }
+}
+
 /// The S3 clients of all sides in use, made when first needed.
 #[derive(Debug)]
 pub struct Sides {

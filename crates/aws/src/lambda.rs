@@ -1,6 +1,6 @@
 //! What every function needs around its step: logs, clients, the deadline, error names.
 
-use crate::clients::{Clients, Io, Sides};
+use crate::clients::{Clients, Io, Sides, own_side};
 use crate::context::{Clock, Context};
 use crate::credentials::Secrets;
 use crate::engine::Engine;
@@ -11,7 +11,7 @@ use crate::routes::Routes;
 use crate::work::S3Work;
 use futures::FutureExt as _;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use longhaul_core::config::{Config, Side};
+use longhaul_core::config::Config;
 use longhaul_core::tally::Tally;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,13 +76,6 @@ pub async fn connect() -> Result<Clients, StepError> {
         engine: Arc::new(Engine::new(IN_FLIGHT, memory_mib * 1024 * 1024 / MEMORY_SHARE)),
         sides: Arc::new(sides),
     })
-}
-
-/// The side of this deployment's own bucket. An endpoint set for all services is a local AWS, where a bucket's name
-/// resolves only as part of the path.
-fn own_side(shared: &aws_config::SdkConfig) -> Side {
-    let endpoint = shared.endpoint_url().map(str::to_owned);
-    Side { path_style: endpoint.is_some(), endpoint, ..Side::default() }
 }
 
 /// Runs `step` on each event until the environment is shut down.

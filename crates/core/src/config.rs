@@ -249,7 +249,7 @@ impl Route {
 
 /// The partition of a Region: nothing is copied from one to another.
 /// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
-fn partition(region: &str) -> &str {
+pub fn partition(region: &str) -> &str {
     const PREFIXES: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),

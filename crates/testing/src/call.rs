@@ -88,6 +88,7 @@ fn operation(method: &Method, place: Place, copies: bool, has: impl Fn(&str) -> 
         ("HEAD", Place::Bucket) => "HeadBucket",
         ("GET", Place::Bucket) if has("versioning") => "GetBucketVersioning",
         ("GET", Place::Bucket) if has("location") => "GetBucketLocation",
+        ("GET", Place::Bucket) if has("lifecycle") => "GetBucketLifecycleConfiguration",
         ("GET", Place::Bucket) if has("uploads") => "ListMultipartUploads",
         ("GET", Place::Bucket) if has("versions") => "ListObjectVersions",
         ("GET", Place::Bucket) if has("list-type") => "ListObjectsV2",

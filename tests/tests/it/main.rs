@@ -1,8 +1,11 @@
 //! Contract, steps, flows, faults and repeats: one binary.
 #![allow(clippy::unwrap_used)]
 
+mod backfill_steps;
 mod contract;
 mod flows;
+mod keys;
+mod run_items;
 mod server_side;
 mod steps;
 mod wire;

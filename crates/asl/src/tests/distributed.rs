@@ -39,6 +39,26 @@ async fn children_are_executions_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_sees_itself_as_the_execution() {
+    let machine = distributed(json!({"ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "P",
+        "States": {"P": {"Type": "Pass", "Next": "D", "Parameters": {
+            "name.$": "$$.Execution.Name", "input.$": "$$.Execution.Input", "machine.$": "$$.StateMachine.Id"
+        }}, "D": {"Type": "Succeed"}}
+    }}));
+    let outcome = run(&machine, json!({"prefix": ""}), &reading(&[false, true])).await;
+    let output = outcome.result.unwrap();
+    assert_ne!(output[0]["name"], output[1]["name"]);
+    let parent = options();
+    for (index, child) in output.as_array().unwrap().iter().enumerate() {
+        // The name of the parent is in it: another execution's children have other names.
+        assert_eq!(child["name"], format!("{}-{index}", parent.name));
+        assert_eq!(child["input"], json!({"fail": index == 1, "seconds": index}));
+        assert_eq!(child["machine"], format!("{}/Each", parent.state_machine_id));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_child_fails_the_map_unless_tolerated() {
     let tasks = reading(&[false, true, false, false]);
     let outcome = run(&distributed(json!({})), json!({"prefix": ""}), &tasks).await;

@@ -15,7 +15,7 @@ fn functions(broken: &'static [&'static str]) -> Fake<impl Fn(&str, &Value, usiz
         }
         Ok(match (resource, input["next"].as_str()) {
             ("${PlanFunctionArn}", _) => json!({
-                "next": "work", "maxConcurrency": 4, "tally": {"skipped": 1}, "rest": {}, "route": null,
+                "next": "work", "maxConcurrency": 4, "tally": {"skipped": 1}, "rest": {}, "route": null, "run": null,
                 "work": [
                     {"next": "copyObjects", "keys": ["a", "b"]},
                     {"next": "copyParts", "object": "big", "maxConcurrency": 2, "ranges": [range(1), range(101)]}
@@ -43,7 +43,7 @@ fn functions(broken: &'static [&'static str]) -> Fake<impl Fn(&str, &Value, usiz
             }
             ("${SettleFunctionArn}", Some("settle")) => json!({"next": "done", "tally": {"failed": 1}}),
             ("${SettleFunctionArn}", Some("settleRequest")) => {
-                json!({"tally": {"failed": 3}, "results": [{"tally": {"failed": 3}}], "rest": {}, "route": null})
+                json!({"tally": {"failed": 3}, "results": [{"tally": {"failed": 3}}], "rest": {}, "route": null, "run": null})
             }
             other => panic!("no answer for {other:?}"),
         })

@@ -1,8 +1,10 @@
 //! Looks and writes at the destination.
 
+mod removal;
 mod server_side;
 mod uploads;
 
+pub use removal::Conditional;
 pub use server_side::Copied;
 pub use uploads::{Begun, HeldPart, PartSent, Whole};
 

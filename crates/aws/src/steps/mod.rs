@@ -1,8 +1,12 @@
 //! The steps: one use case a function, `async fn step(&Clients, &Context, Input) -> Result<Next, StepError>`.
 
+mod backfill;
+mod begin;
 mod complete;
 mod copy_objects;
 mod copy_parts;
+mod delete;
+mod gather;
 mod intake;
 mod large;
 mod objects;
@@ -10,7 +14,9 @@ mod plan;
 mod record;
 mod run_item;
 mod settle;
+mod shim;
 
+pub use backfill::{control, read_run, scan};
 pub use complete::complete;
 pub use copy_objects::copy_objects;
 pub use copy_parts::copy_parts;

@@ -144,6 +144,12 @@ pub fn item_of_outcome<'a>(run: &str, key: &'a str) -> Option<(&'a str, u32)> {
     Some((manifest, rest.split_once('-')?.0.parse().ok()?))
 }
 
+/// What the keys begin with under which the distributed Map writes how each execution ended. Step Functions adds the
+/// slash.
+pub fn map_results_prefix(run: &str) -> String {
+    format!("{}map", run_prefix(run))
+}
+
 /// The key of the record of a shard's deletions.
 pub fn deleted_key(run: &str, shard: u32) -> String {
     format!("{}deleted/{shard:05}.json", run_prefix(run))
@@ -152,6 +158,11 @@ pub fn deleted_key(run: &str, shard: u32) -> String {
 /// What the keys of a run's report begin with.
 pub fn report_prefix(run: &str) -> String {
     format!("{}report/", run_prefix(run))
+}
+
+/// The key of what preflight found, route by route: [`super::check::RouteChecks`].
+pub fn checks_key(run: &str) -> String {
+    format!("{}checks.json", report_prefix(run))
 }
 
 /// The key of a route's [`Lock`]: one for each pair of source and destination.

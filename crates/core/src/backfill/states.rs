@@ -21,6 +21,18 @@ pub enum ScanInput {
     Delete(ShardWork),
 }
 
+/// What `scan` returns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ScanOutput {
+    /// For [`ScanInput::Begin`].
+    Begun(Begun),
+    /// For [`ScanInput::Scan`] and [`ScanInput::Delete`].
+    Shard(ShardState),
+    /// For [`ScanInput::Gather`].
+    Gathered(Gathered),
+}
+
 /// The beginning of an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +145,8 @@ pub struct CopyAll {
     pub bucket: String,
     /// What its manifests' keys begin with.
     pub prefix: String,
+    /// Where the Map writes how each execution ended: [`super::run::map_results_prefix`].
+    pub results_prefix: String,
     /// Executions of `migrate` at once.
     pub max_concurrency: u32,
     /// The share of failed executions that ends the Map, in percent; 100 never does.
@@ -160,6 +174,9 @@ pub struct ReportInput {
     /// Why the run could not be carried out to its end, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What a `Catch` of the state machine caught where it could ask `scan` no more: stands for `failure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<CaughtError>,
     /// How the deletions of the shards ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<ShardEnd>,

@@ -4,6 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::Service;
+use super::fields::named;
 use crate::store::{BucketSettings, Versioning};
 
 impl Service {
@@ -81,5 +82,28 @@ impl Service {
         };
         self.store.set_bucket(&req.input.bucket, settings);
         Ok(S3Response::new(PutBucketVersioningOutput::default()))
+    }
+    pub(super) async fn lifecycle(
+        &self,
+        req: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+        let Some(days) = self.store.checked_settings(&req.input.bucket)?.abort_days else {
+            let told = "The lifecycle configuration does not exist";
+            return Err(named("NoSuchLifecycleConfiguration", http::StatusCode::NOT_FOUND, told));
+        };
+        let rule = LifecycleRule {
+            abort_incomplete_multipart_upload: Some(AbortIncompleteMultipartUpload {
+                days_after_initiation: Some(days),
+            }),
+            expiration: None,
+            filter: Some(LifecycleRuleFilter { prefix: Some(String::new()), ..Default::default() }),
+            id: Some("uploads".to_owned()),
+            noncurrent_version_expiration: None,
+            noncurrent_version_transitions: None,
+            prefix: None,
+            status: ExpirationStatus::from_static(ExpirationStatus::ENABLED),
+            transitions: None,
+        };
+        Ok(S3Response::new(GetBucketLifecycleConfigurationOutput { rules: Some(vec![rule]), ..Default::default() }))
     }
 }

@@ -42,6 +42,8 @@ operations! {
     get_bucket_location => location: GetBucketLocationInput -> GetBucketLocationOutput;
     get_bucket_versioning => versioning: GetBucketVersioningInput -> GetBucketVersioningOutput;
     put_bucket_versioning => set_versioning: PutBucketVersioningInput -> PutBucketVersioningOutput;
+    get_bucket_lifecycle_configuration => lifecycle:
+        GetBucketLifecycleConfigurationInput -> GetBucketLifecycleConfigurationOutput;
     put_object => put: PutObjectInput -> PutObjectOutput;
     get_object => get: GetObjectInput -> GetObjectOutput;
     head_object => head: HeadObjectInput -> HeadObjectOutput;

@@ -119,6 +119,10 @@ pub struct BucketSettings {
     pub region: String,
     /// Whether unsigned requests may read.
     pub public_read: bool,
+    /// Whether PUT and DELETE of an object take no notice of conditions, as in some S3-compatible stores.
+    pub ignores_conditions: bool,
+    /// The days after which a lifecycle rule is said to abort uploads. No upload is aborted.
+    pub abort_days: Option<i32>,
 }
 
 impl Default for BucketSettings {
@@ -128,6 +132,8 @@ impl Default for BucketSettings {
             encryption: Encryption::Aes256,
             region: "us-east-1".to_owned(),
             public_read: false,
+            ignores_conditions: false,
+            abort_days: None,
         }
     }
 }
@@ -288,6 +294,12 @@ impl State {
 
     fn bucket(&self, name: &str) -> S3Result<&Bucket> {
         self.buckets.get(name).ok_or_else(|| no_such_bucket(name))
+    }
+
+    /// Fails unless a write to `key` may go ahead.
+    fn check(&self, bucket: &str, key: &str, condition: &WriteCondition) -> S3Result<()> {
+        let bucket = self.bucket(bucket)?;
+        if bucket.settings.ignores_conditions { Ok(()) } else { condition.check(bucket.current(key)) }
     }
 
     fn bucket_mut(&mut self, name: &str) -> S3Result<&mut Bucket> {

@@ -106,7 +106,7 @@ impl Store {
         condition: &WriteCondition,
     ) -> S3Result<Arc<Object>> {
         let mut state = self.lock();
-        condition.check(state.bucket(bucket)?.current(key))?;
+        state.check(bucket, key, condition)?;
         let encryption = state.bucket(bucket)?.settings.encryption;
         let etag = state.etag(encryption, &digested.md5);
         let object = Object {
@@ -146,7 +146,7 @@ impl Store {
         condition: &WriteCondition,
     ) -> S3Result<Deleted> {
         let mut state = self.lock();
-        condition.check(state.bucket(bucket)?.current(key))?;
+        state.check(bucket, key, condition)?;
         let versioning = state.bucket(bucket)?.settings.versioning;
         if let Some(id) = version_id {
             let bucket = state.bucket_mut(bucket)?;

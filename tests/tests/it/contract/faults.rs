@@ -15,20 +15,24 @@ struct Fault {
     documents: Documents,
 }
 
-fn machine() -> Machine {
-    Machine::parse(&Documents::real().asl).unwrap()
-}
-
-fn states_of(machine: &Machine, kinds: &[&str]) -> Vec<State> {
-    let all = machine.states().into_iter().map(|placed| placed.state.clone());
-    all.filter(|state| kinds.contains(&state.kind())).collect()
-}
-
-/// The real documents with one state edited.
-fn fault(what: impl Into<String>, state: &str, edit: impl FnOnce(&str) -> String) -> Fault {
+/// Every state of both machines.
+fn all_states() -> Vec<State> {
     let real = Documents::real();
-    let asl = in_state(&real.asl, state, edit);
-    Fault { what: what.into(), blamed: state.to_owned(), documents: Documents { asl, ..real } }
+    let machines = real.definitions().map(|(_, definition)| Machine::parse(definition).unwrap());
+    machines.iter().flat_map(Machine::states).map(|placed| placed.state.clone()).collect()
+}
+
+fn states_of(kinds: &[&str]) -> Vec<State> {
+    all_states().into_iter().filter(|state| kinds.contains(&state.kind())).collect()
+}
+
+/// The real documents with one state edited. No name stands in both machines.
+fn fault(what: impl Into<String>, state: &str, edit: impl FnOnce(&str) -> String) -> Fault {
+    let mut documents = Documents::real();
+    let head = format!("\"{state}\": {{\n");
+    let definition = if documents.asl.contains(&head) { &mut documents.asl } else { &mut documents.backfill };
+    *definition = in_state(definition, state, edit);
+    Fault { what: what.into(), blamed: state.to_owned(), documents }
 }
 
 /// Fails for every fault that no violation blames on its state.
@@ -50,45 +54,44 @@ fn blames(violation: &str, name: &str) -> bool {
 #[test]
 fn every_task_and_map_needs_its_catch() {
     let lost = |state: &State| fault("no Catch", state.name(), |block| without_field(block, "Catch"));
-    assert_found(states_of(&machine(), &["Task", "Map"]).iter().map(lost));
+    assert_found(states_of(&["Task", "Map"]).iter().map(lost));
     let narrow = |state: &State| {
         let catch = r#""Catch": [{"ErrorEquals": ["Rejected"], "Next": "Settle"}]"#;
         fault("a Catch on one error", state.name(), |block| with_field(block, "Catch", catch))
     };
     let inside = |state: &State| ["CopyObjects", "CopyRanges", "Complete", "PlanAgain"].contains(&state.name());
-    assert_found(states_of(&machine(), &["Task", "Map"]).iter().filter(|state| inside(state)).map(narrow));
+    assert_found(states_of(&["Task", "Map"]).iter().filter(|state| inside(state)).map(narrow));
 }
 
 #[test]
 fn every_task_needs_its_timeout_and_its_retry() {
     for field in ["TimeoutSeconds", "Retry"] {
         let lost = |state: &State| fault(format!("no {field}"), state.name(), |block| without_field(block, field));
-        assert_found(states_of(&machine(), &["Task"]).iter().map(lost));
+        assert_found(states_of(&["Task"]).iter().map(lost));
     }
 }
 
 #[test]
 fn every_state_needs_its_comment() {
-    let all = machine();
-    let names = all.states().into_iter().map(|placed| placed.state.name());
+    let all = all_states();
+    let names = all.iter().map(State::name);
     assert_found(names.map(|name| fault("no Comment", name, |block| without_field(block, "Comment"))));
 }
 
 #[test]
 fn every_edge_leads_to_a_state() {
-    let all = machine();
-    for placed in all.states() {
-        for (place, next) in placed.state.edges() {
+    for state in all_states() {
+        for (place, next) in state.edges() {
             let (right, wrong) = (format!("\"Next\": \"{next}\""), format!("\"Next\": \"{next}s\""));
             let what = format!("{place} misspelt");
-            assert_found([fault(what, placed.state.name(), |block| replaced(block, &right, &wrong))]);
+            assert_found([fault(what, state.name(), |block| replaced(block, &right, &wrong))]);
         }
     }
 }
 
 #[test]
 fn every_retrier_has_full_jitter() {
-    for state in states_of(&machine(), &["Task"]) {
+    for state in states_of(&["Task"]) {
         assert_found((0..state.retry().len()).map(|number| {
             let jitter = "\"JitterStrategy\": \"FULL\"";
             fault(format!("no jitter in retrier {number}"), state.name(), |block| without_entry(block, jitter, number))
@@ -98,7 +101,7 @@ fn every_retrier_has_full_jitter() {
 
 #[test]
 fn every_retryable_error_is_retried() {
-    for state in states_of(&machine(), &["Task"]) {
+    for state in states_of(&["Task"]) {
         let names = state.retry().iter().flat_map(|retrier| &retrier.error_equals);
         assert_found(names.map(|name| {
             let entry = format!("\"{name}\"");
@@ -111,7 +114,7 @@ fn every_retryable_error_is_retried() {
 fn nothing_else_is_retried() {
     let ours = ErrorName::ALL.into_iter().filter(|name| !name.is_retryable()).map(ErrorName::as_str);
     let wrong: Vec<&str> = ours.chain(["Tansient", "Lambda.*", "States.TaskFailed"]).collect();
-    for state in states_of(&machine(), &["Task"]) {
+    for state in states_of(&["Task"]) {
         let first = format!("\"{}\"", state.retry()[0].error_equals[0]);
         assert_found(wrong.iter().map(|name| {
             let both = format!("{first}, \"{name}\"");
@@ -128,7 +131,7 @@ fn a_map_is_not_retried() {
     let both = r#""Retry": [{"ErrorEquals": ["Transient"], "JitterStrategy": "FULL"}], "ResultPath": "$.results""#;
     let retried =
         |state: &State| fault("a Map is retried", state.name(), |block| with_field(block, "ResultPath", both));
-    assert_found(states_of(&machine(), &["Map"]).iter().map(retried));
+    assert_found(states_of(&["Map"]).iter().map(retried));
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn retries_have_the_numbers_of_the_table() {
 
 #[test]
 fn every_tag_has_its_rule() {
-    for state in states_of(&machine(), &["Choice"]) {
+    for state in states_of(&["Choice"]) {
         for rule in state.rules() {
             let tag = format!("\"StringEquals\": \"{}\"", tag(rule));
             let next = format!("\"Next\": \"{}\"", rule.next);
@@ -171,7 +174,7 @@ fn tag(rule: &Rule) -> &str {
 
 #[test]
 fn no_rule_is_without_its_tag() {
-    for state in states_of(&machine(), &["Choice"]) {
+    for state in states_of(&["Choice"]) {
         let next = &state.rules()[0].next;
         let rule = format!(r#"{{"Variable": "$.next", "StringEquals": "more", "Next": "{next}"}}"#);
         let default = format!(r#""Default": "{next}", "Choices":"#);
@@ -244,7 +247,9 @@ impl Fault {
 
     /// Without empty lines and the like that an edit left, so that nothing but the fault is found.
     fn laid_out(mut self) -> Self {
-        self.documents.asl = format!("{}\n", super::format::pretty(&self.documents.asl));
+        for definition in [&mut self.documents.asl, &mut self.documents.backfill] {
+            *definition = format!("{}\n", super::format::pretty(definition));
+        }
         let found: Vec<String> = super::as_it_stands(&self.documents);
         assert_eq!(found, Vec::<String>::new(), "{}", self.what);
         self
@@ -257,7 +262,7 @@ fn literals_of_a_partition_are_found() {
     assert_found(
         texts.map(|arn| fault(arn, "Plan", |block| with_field(block, "Resource", &format!("\"Resource\": \"{arn}\"")))),
     );
-    assert_found(["Plan", "CopyRanges", "RangeDone", "Broken"].map(|state| {
+    assert_found(["Plan", "CopyRanges", "RangeDone", "Broken", "CopyManifests", "Migrate", "Refused"].map(|state| {
         fault("in its Comment", state, |block| with_field(block, "Comment", "\"Comment\": \"arn:aws:s3:::b\""))
     }));
     let inside = "\"next\": \"settle\", \"topic\": \"arn:aws:sns:x\"";
@@ -273,7 +278,7 @@ fn nothing_is_computed_by_the_machine() {
 
 #[test]
 fn substitutions_are_known_and_whole() {
-    assert_found(states_of(&machine(), &["Task"]).iter().flat_map(|state| {
+    assert_found(states_of(&["Task"]).iter().flat_map(|state| {
         let wrong = ["${CompletFunctionArn}", "${CompleteFunctionArn}:live", "${StartExecutionSync}x"];
         wrong.map(|to| {
             fault(to, state.name(), |block| with_field(block, "Resource", &format!("\"Resource\": \"{to}\"")))
@@ -285,10 +290,12 @@ fn substitutions_are_known_and_whole() {
 
 #[test]
 fn a_task_waits_for_its_function() {
-    assert_found(states_of(&machine(), &["Task"]).iter().filter(|state| state.name() != "Continue").map(|state| {
-        let seconds = format!("\"TimeoutSeconds\": {}", state.timeout_seconds().unwrap() - 1);
-        fault(seconds.clone(), state.name(), |block| with_field(block, "TimeoutSeconds", &seconds))
-    }));
+    assert_found(states_of(&["Task"]).iter().filter(|state| !["Continue", "Migrate"].contains(&state.name())).map(
+        |state| {
+            let seconds = format!("\"TimeoutSeconds\": {}", state.timeout_seconds().unwrap() - 1);
+            fault(seconds.clone(), state.name(), |block| with_field(block, "TimeoutSeconds", &seconds))
+        },
+    ));
 }
 
 #[test]
@@ -306,7 +313,7 @@ fn order_is_kept() {
         known("on one line", "migrate.asl.json", real.asl.replace("[\n            ", "[")),
         known("cut off", "migrate.asl.json", real.asl[..real.asl.len() / 2].to_owned()),
     ]);
-    assert_found(["Plan", "Work", "RouteItem", "RangeFailed", "Broken"].map(|state| {
+    assert_found(["Plan", "Work", "RouteItem", "RangeFailed", "Broken", "CopyManifests", "Failed"].map(|state| {
         fault("fields out of order", state, |block| {
             let fields: Vec<&str> = block.lines().skip(1).take(2).collect();
             replaced(block, &fields.join("\n"), &[fields[1], fields[0]].join("\n"))
@@ -338,6 +345,12 @@ fn the_template_agrees() {
         known("PlanFunctionArn", "Migrate", plan, "PlanFunctionArn: !Ref Plan"),
         known("Unused", "Migrate", plan, &format!("{plan}\n        Unused: !Sub {integration}:x")),
         known("StartExecutionSync", "Migrate", integration, "arn:aws:states:::states"),
+        known("Migrate", "Backfill", "ListObjects:", "ListObject:").blame("CopyManifests"),
+        known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!Ref Backfill"),
+        known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!GetAtt Migrate.Arn"),
+        known("ScanFunctionArn", "Backfill", "statemachine/backfill.asl.json", "statemachine/backfills.asl.json")
+            .blame("Begin"),
+        known("Report", "Report", "Timeout: 900", "Timeout: 901"),
         known("template.yaml", "Migrate", integration, "arn:aws:states:::states"),
         known("LONGHAUL_CONFIG", "Plan", "LONGHAUL_CONFIG_PARAMETER", "LONGHAUL_CONFIG"),
         known("template.yaml", "Plan", "Timeout: 300", "Timeout: [300"),

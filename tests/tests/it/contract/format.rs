@@ -1,10 +1,10 @@
-//! The text of the definition: two-space JSON, byte for byte.
+//! The text of a definition: two-space JSON, byte for byte.
 
 /// One violation if the text is not as a pretty printer would write it.
-pub(super) fn check(asl: &str) -> Vec<String> {
+pub(super) fn check(name: &str, asl: &str) -> Vec<String> {
     let pretty = format!("{}\n", pretty(asl));
     let same = asl.lines().zip(pretty.lines()).take_while(|(one, other)| one == other).count();
-    if asl == pretty { Vec::new() } else { vec![format!("migrate.asl.json: line {} is not two-space JSON", same + 1)] }
+    if asl == pretty { Vec::new() } else { vec![format!("{name}: line {} is not two-space JSON", same + 1)] }
 }
 
 /// The text with its own tokens in their own order, laid out as `serde_json` lays JSON out. Reading it as a `Value`

@@ -2,6 +2,7 @@
 
 use super::raw::{RawState, states};
 use super::samples;
+use longhaul_core::backfill::states::{Gathered, Reported, ShardState};
 use longhaul_core::contract::{End, ItemState, RangeState, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -29,19 +30,73 @@ impl fmt::Display for Leads {
 }
 
 /// A `Choice`, the variable that it asks, and where each tag of the enum must lead.
-struct Route {
+pub(super) struct Route {
     choice: &'static str,
     variable: &'static str,
     tags: Vec<(String, Leads)>,
 }
 
-fn routes() -> [Route; 4] {
-    [
+/// The `Choice`s of a definition, by the name of its file.
+pub(super) fn of(definition: &str) -> Vec<Route> {
+    if definition == "migrate.asl.json" { migrate() } else { backfill() }
+}
+
+fn migrate() -> Vec<Route> {
+    vec![
         Route { choice: "RouteItem", variable: "$.next", tags: tags(samples::item_states(), item) },
         Route { choice: "RouteRange", variable: "$.next", tags: tags(samples::range_states(), range) },
         Route { choice: "RouteEnd", variable: "$.next", tags: tags(samples::ends(), end) },
         Route { choice: "RouteContinued", variable: "$.then", tags: tags(samples::verdicts(), verdict) },
     ]
+}
+
+/// Scans and deletions share the states of a shard; each `Choice` routes its own.
+fn backfill() -> Vec<Route> {
+    let next = |choice, tags| Route { choice, variable: "$.next", tags };
+    vec![
+        next("RouteShard", some_tags(samples::shard_states(), scanned)),
+        next("RouteGathered", tags(samples::gathered(), gathered)),
+        next("RouteCopied", some_tags(samples::gathered(), copied)),
+        next("RouteDeletions", some_tags(samples::shard_states(), deleted)),
+        next("RouteReported", tags(samples::reported(), reported)),
+    ]
+}
+
+fn scanned(state: &ShardState) -> Option<Leads> {
+    match state {
+        ShardState::Scan(_) => Some(Leads::Task("ScanFunctionArn")),
+        ShardState::Delete(_) => None,
+        ShardState::Done(_) => Some(Leads::Succeed),
+    }
+}
+
+fn deleted(state: &ShardState) -> Option<Leads> {
+    match state {
+        ShardState::Scan(_) => None,
+        ShardState::Delete(_) => Some(Leads::Task("ScanFunctionArn")),
+        ShardState::Done(_) => Some(Leads::Succeed),
+    }
+}
+
+fn gathered(next: &Gathered) -> Leads {
+    match next {
+        Gathered::Copy(_) => Leads::Task("StartExecutionSync"),
+        Gathered::Delete(_) => Leads::Task("ScanFunctionArn"),
+        Gathered::Report(_) => Leads::Task("ReportFunctionArn"),
+    }
+}
+
+/// What is copied is not copied again.
+fn copied(next: &Gathered) -> Option<Leads> {
+    (!matches!(next, Gathered::Copy(_))).then(|| gathered(next))
+}
+
+fn reported(next: &Reported) -> Leads {
+    match next {
+        Reported::Report(_) => Leads::Task("ReportFunctionArn"),
+        Reported::Succeeded(_) => Leads::Succeed,
+        Reported::Failed(_) => Leads::Fail,
+    }
 }
 
 fn item(state: &ItemState) -> Leads {
@@ -78,7 +133,12 @@ fn verdict(verdict: &Verdict) -> Leads {
 }
 
 fn tags<T: Serialize>(samples: Vec<T>, leads: impl Fn(&T) -> Leads) -> Vec<(String, Leads)> {
-    samples.iter().map(|sample| (tag(sample), leads(sample))).collect()
+    some_tags(samples, |sample| Some(leads(sample)))
+}
+
+/// The tags of those samples that lead somewhere.
+fn some_tags<T: Serialize>(samples: Vec<T>, leads: impl Fn(&T) -> Option<Leads>) -> Vec<(String, Leads)> {
+    samples.iter().filter_map(|sample| Some((tag(sample), leads(sample)?))).collect()
 }
 
 /// What serde calls the variant: the field `next`, or the value itself for an enum without fields.
@@ -87,9 +147,9 @@ fn tag(sample: &impl Serialize) -> String {
     value.get("next").unwrap_or(&value).as_str().unwrap().to_owned()
 }
 
-/// Every `Choice` is one of [`routes`], and has the rules of its enum's tags and no others.
-pub(super) fn check(machine: &Value) -> Vec<String> {
-    let (all, routes) = (states(machine), routes());
+/// Every `Choice` is one of `routes`, and has the rules of its enum's tags and no others.
+pub(super) fn check(machine: &Value, routes: &[Route]) -> Vec<String> {
+    let all = states(machine);
     let mut violations = Vec::new();
     for choice in all.iter().filter(|state| state.fields["Type"] == "Choice") {
         let wrong = match routes.iter().find(|route| route.choice == choice.name) {
@@ -141,13 +201,19 @@ impl<'a> Rule<'a> {
     }
 }
 
+/// Iterations that begin with a question begin, in effect, with its first answer.
+fn asked<'a>(first: &'a str, all: &'a [RawState<'_>]) -> &'a str {
+    let choice = all.iter().find(|state| state.name == first && state.fields["Type"] == "Choice");
+    choice.and_then(|choice| choice.fields["Choices"][0]["Next"].as_str()).unwrap_or(first)
+}
+
 fn leads_to(leads: Leads, next: &str, all: &[RawState<'_>]) -> bool {
     let Some(state) = all.iter().find(|state| state.name == next) else { return false };
     match leads {
         Leads::Succeed => state.fields["Type"] == "Succeed",
         Leads::Fail => state.fields["Type"] == "Fail",
         Leads::Task(resource) => match state.fields["ItemProcessor"]["StartAt"].as_str() {
-            Some(first) => leads_to(leads, first, all),
+            Some(first) => leads_to(leads, asked(first, all), all),
             None => state.substitution() == Some(resource),
         },
     }
@@ -156,11 +222,16 @@ fn leads_to(leads: Leads, next: &str, all: &[RawState<'_>]) -> bool {
 #[test]
 fn tags_are_what_serde_writes() {
     let tags_of = |route: &str| -> Vec<String> {
-        let route = routes().into_iter().find(|known| known.choice == route).unwrap();
+        let route = migrate().into_iter().chain(backfill()).find(|known| known.choice == route).unwrap();
         route.tags.into_iter().map(|(tag, _)| tag).collect()
     };
     assert_eq!(tags_of("RouteItem"), ItemState::TAGS);
     assert_eq!(tags_of("RouteRange"), RangeState::TAGS);
     assert_eq!(tags_of("RouteEnd"), End::TAGS);
     assert_eq!(tags_of("RouteContinued"), ["succeeded", "failed"]);
+    assert_eq!(tags_of("RouteGathered"), Gathered::TAGS);
+    assert_eq!(tags_of("RouteCopied"), Gathered::TAGS[1..]);
+    assert_eq!(tags_of("RouteReported"), Reported::TAGS);
+    assert_eq!(tags_of("RouteShard"), [ShardState::TAGS[0], ShardState::TAGS[2]]);
+    assert_eq!(tags_of("RouteDeletions"), ShardState::TAGS[1..]);
 }

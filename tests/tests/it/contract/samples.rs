@@ -1,5 +1,10 @@
 //! One sample of each variant that a `Choice` routes, and what they are made of.
 
+use longhaul_core::backfill::manifest::manifests_prefix;
+use longhaul_core::backfill::run::{RunRef, map_results_prefix};
+use longhaul_core::backfill::states::{
+    CopyAll, DeleteAll, Gathered, ReportInput, Reported, RunEnd, ShardEnd, ShardState, ShardWork,
+};
 use longhaul_core::config::Route;
 use longhaul_core::contract::{
     Again, Batch, BatchObjects, Done, End, EndCounts, ItemState, Large, LargeObject, RangeResult, RangeState,
@@ -77,6 +82,7 @@ fn large_object() -> LargeObject {
         trailing_checksum: true,
         most_ranges: 40,
         replans: 0,
+        begun_ms: 0,
     }
 }
 
@@ -155,6 +161,71 @@ pub(super) fn verdicts() -> Vec<Verdict> {
     successors(Some(Verdict::Succeeded), |last| match last {
         Verdict::Succeeded => Some(Verdict::Failed),
         Verdict::Failed => None,
+    })
+    .collect()
+}
+
+/// The work bucket of every sample.
+pub(super) const WORK_BUCKET: &str = "work";
+
+pub(super) fn run() -> RunRef {
+    RunRef { name: "run-1".into(), attempt: 2 }
+}
+
+pub(super) fn shard(shard: u32) -> ShardWork {
+    ShardWork { run: run(), shard }
+}
+
+pub(super) fn copy_all(tolerated_failure_percentage: f64) -> CopyAll {
+    CopyAll {
+        run: run(),
+        bucket: WORK_BUCKET.into(),
+        prefix: manifests_prefix(&run().name),
+        results_prefix: map_results_prefix(&run().name),
+        max_concurrency: 2,
+        tolerated_failure_percentage,
+    }
+}
+
+pub(super) fn delete_all(shards: u32) -> DeleteAll {
+    DeleteAll {
+        run: run(),
+        shards: (0..shards).map(|number| ShardState::Delete(shard(number))).collect(),
+        max_concurrency: 4,
+    }
+}
+
+pub(super) fn report_input() -> ReportInput {
+    ReportInput { run: run(), failure: None, error: None, results: Vec::new(), rounds: 0 }
+}
+
+pub(super) fn run_end(error: &str, cause: &str) -> RunEnd {
+    RunEnd { run: run(), error: error.into(), cause: cause.into(), ..RunEnd::default() }
+}
+
+pub(super) fn shard_states() -> Vec<ShardState> {
+    successors(Some(ShardState::Scan(shard(0))), |last| match last {
+        ShardState::Scan(_) => Some(ShardState::Delete(shard(0))),
+        ShardState::Delete(_) => Some(ShardState::Done(ShardEnd::default())),
+        ShardState::Done(_) => None,
+    })
+    .collect()
+}
+
+pub(super) fn gathered() -> Vec<Gathered> {
+    successors(Some(Gathered::Copy(copy_all(100.0))), |last| match last {
+        Gathered::Copy(_) => Some(Gathered::Delete(delete_all(1))),
+        Gathered::Delete(_) => Some(Gathered::Report(report_input())),
+        Gathered::Report(_) => None,
+    })
+    .collect()
+}
+
+pub(super) fn reported() -> Vec<Reported> {
+    successors(Some(Reported::Report(report_input())), |last| match last {
+        Reported::Report(_) => Some(Reported::Succeeded(run_end("", "all is well"))),
+        Reported::Succeeded(_) => Some(Reported::Failed(run_end("RunFailed", "an object failed"))),
+        Reported::Failed(_) => None,
     })
     .collect()
 }

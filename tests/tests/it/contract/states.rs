@@ -4,19 +4,24 @@ use longhaul_asl::{Machine, State};
 use std::collections::BTreeSet;
 
 /// The order of fields, over all types of states. What is not listed is not used.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 23] = [
     "Comment",
     "Type",
     "Resource",
+    "ItemReader",
     "ItemsPath",
     "MaxConcurrencyPath",
+    "ToleratedFailurePercentagePath",
     "ItemSelector",
     "ItemProcessor",
+    "ResultWriter",
     "Choices",
     "Parameters",
     "Result",
     "Error",
+    "ErrorPath",
     "Cause",
+    "CausePath",
     "TimeoutSeconds",
     "ResultPath",
     "Retry",

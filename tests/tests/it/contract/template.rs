@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Seconds by which a Task's timeout exceeds its function's, so that the function's own end is what is seen.
 const MARGIN_SECONDS: u64 = 60;
 
+const MACHINE: &str = "AWS::Serverless::StateMachine";
+
 /// A function of the template.
 struct Function<'t> {
     /// Its logical id.
@@ -19,23 +21,27 @@ struct Function<'t> {
 }
 
 /// Violations by the template, or by states that do not fit it.
-pub(super) fn check(documents: &Documents, machine: &Json) -> Vec<String> {
+pub(super) fn check(documents: &Documents, machines: &[(&str, Json)]) -> Vec<String> {
     let template: Yaml = match serde_yaml_ng::from_str(&documents.template) {
         Ok(template) => template,
         Err(error) => return vec![format!("template.yaml: no YAML: {error}")],
     };
-    let states = states(machine);
     let functions = functions(&template);
-    let substitutions = substitutions(&template);
-    [
+    let mut violations = [
         partitions(&documents.template),
         folders(&functions, &documents.functions),
         environment(&functions, &documents.environment),
-        used(&states, &substitutions),
-        meant(&substitutions, &functions),
-        timeouts(&states, &functions),
+        hurried(&functions),
     ]
-    .concat()
+    .concat();
+    let ids: Vec<&str> = resources(&template, MACHINE).map(|(id, _)| id).collect();
+    for (name, machine) in machines {
+        let (states, substitutions) = (states(machine), substitutions(&template, name));
+        violations.extend(used(&states, &substitutions));
+        violations.extend(meant(&substitutions, &functions, &ids));
+        violations.extend(timeouts(&states, &functions));
+    }
+    violations
 }
 
 fn resources<'t>(template: &'t Yaml, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t Yaml)> {
@@ -60,9 +66,12 @@ fn longhaul_keys(variables: &Yaml) -> BTreeSet<&str> {
     keys.filter_map(Yaml::as_str).filter(|name| name.starts_with("LONGHAUL_")).collect()
 }
 
-fn substitutions(template: &Yaml) -> BTreeMap<&str, &Yaml> {
-    let machines = resources(template, "AWS::Serverless::StateMachine");
-    let all = machines.filter_map(|(_, machine)| machine["Properties"]["DefinitionSubstitutions"].as_mapping());
+/// What the template substitutes in the definition of this name.
+fn substitutions<'t>(template: &'t Yaml, definition: &str) -> BTreeMap<&'t str, &'t Yaml> {
+    let place = format!("statemachine/{definition}");
+    let machines = resources(template, MACHINE).map(|(_, machine)| &machine["Properties"]);
+    let machines = machines.filter(|machine| machine["DefinitionUri"] == place.as_str());
+    let all = machines.filter_map(|machine| machine["DefinitionSubstitutions"].as_mapping());
     all.flatten().filter_map(|(key, value)| Some((key.as_str()?, value))).collect()
 }
 
@@ -138,10 +147,17 @@ fn used(states: &[RawState<'_>], given: &BTreeMap<&str, &Yaml>) -> Vec<String> {
     violations
 }
 
-/// `XFunctionArn` is the ARN of function X; any other substitution is built with the partition.
-fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>]) -> Vec<String> {
+/// `XFunctionArn` is the ARN of function X, and `XStateMachineArn` that of the state machine X; any other substitution is
+/// an integration, built with the partition.
+fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>], machines: &[&str]) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, value) in given {
+        if let Some(id) = name.strip_suffix("StateMachineArn") {
+            if tagged(value, "Ref") != Some(id) || !machines.contains(&id) {
+                violations.push(format!("{name}: not the state machine it names"));
+            }
+            continue;
+        }
         let wrong = match name.strip_suffix("FunctionArn") {
             Some(id) if functions.iter().all(|function| function.id != id) => "no function of this name",
             Some(id) if tagged(value, "GetAtt") != Some(&format!("{id}.Arn")) => "not the ARN of the function it names",
@@ -155,14 +171,17 @@ fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>]) -> Vec<Strin
     violations
 }
 
-/// Every function has a timeout, and a Task waits longer than its function may run.
+/// Every function has a timeout.
+fn hurried(functions: &[Function<'_>]) -> Vec<String> {
+    let without = functions.iter().filter(|function| function.timeout_seconds.is_none());
+    without.map(|Function { id, .. }| format!("{id}: no Timeout in the template")).collect()
+}
+
+/// A Task waits longer than its function may run.
 fn timeouts(states: &[RawState<'_>], functions: &[Function<'_>]) -> Vec<String> {
     let mut violations = Vec::new();
     for Function { id, timeout_seconds, .. } in functions {
-        let Some(seconds) = timeout_seconds else {
-            violations.push(format!("{id}: no Timeout in the template"));
-            continue;
-        };
+        let Some(seconds) = timeout_seconds else { continue };
         let least = seconds + MARGIN_SECONDS;
         let calls = |state: &&RawState<'_>| state.substitution() == Some(&format!("{id}FunctionArn"));
         let hasty = |state: &&RawState<'_>| state.fields["TimeoutSeconds"].as_u64().is_none_or(|waits| waits < least);

@@ -77,7 +77,15 @@ fn instrument(scope: &mut Value) {
     for name in names {
         let state = &mut states[&name];
         match state["Type"].as_str() {
-            Some("Map") => instrument(&mut state["ItemProcessor"]),
+            Some("Map") => {
+                instrument(&mut state["ItemProcessor"]);
+                for field in ["ItemReader", "ResultWriter"] {
+                    if let Some(integration) = state.get_mut(field) {
+                        let name = substitution(integration["Resource"].as_str().unwrap()).unwrap();
+                        integration["Resource"] = format!("{name} {name}").into();
+                    }
+                }
+            }
             Some("Task") => {
                 let resource = state["Resource"].as_str().unwrap();
                 state["Resource"] = format!("{name} {}", substitution(resource).unwrap()).into();

@@ -1,4 +1,5 @@
-//! Runs `migrate` in this process: the same state machine, the same steps, no service in between.
+//! Runs the state machines in this process: the same machines, the same steps, no service in between.
+
 
 use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use longhaul_aws::clients::{Clients, Sides};
@@ -9,11 +10,13 @@ use longhaul_aws::events::settle_event;
 use longhaul_aws::ledger::Ledger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::routes::Routes;
-use longhaul_aws::steps::{Ended as LostExecution, complete, copy_objects, copy_parts, plan, settle_ended};
+use longhaul_aws::steps::{
+    Ended as LostExecution, complete, copy_objects, copy_parts, plan, settle_ended,
+};
 use longhaul_aws::work::MemoryWork;
 use longhaul_core::config::Config;
 use longhaul_core::contract::{Exception, ExecutionOutcome, ItemState, PlanInput, PlanOutput, SettleOutput};
-use longhaul_core::names::{exception_prefix, outcome_key, plan_prefix};
+use longhaul_core::names::{PLANS_PREFIX, exception_prefix, outcome_key, plan_prefix};
 use longhaul_core::request::{ManifestRef, Request};
 use longhaul_core::tally::Tally;
 use serde::de::DeserializeOwned;
@@ -25,14 +28,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// The state machine, as it is deployed.
-pub const MIGRATE: &str = include_str!("../../statemachine/migrate.asl.json");
+/// The state machine of one request, as it is deployed.
+pub const MIGRATE: &str = include_str!("../../../statemachine/migrate.asl.json");
 
 /// What a step may take, as in Lambda:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const STEP_TIME: Duration = Duration::from_secs(900);
-/// `$$.StateMachine.Id`: there is one machine only.
-const MACHINE: &str = "migrate";
+/// `$$.StateMachine.Id` of `migrate`, which names itself for its successors.
+const MIGRATE_ID: &str = "migrate";
 /// How an execution ends whose failures are all recorded.
 const OBJECTS_FAILED: &str = "ObjectsFailed";
 
@@ -79,7 +82,7 @@ pub struct Runner {
 struct Shared {
     clients: Arc<Clients>,
     work: Arc<MemoryWork>,
-    machine: Machine,
+    migrate: Machine,
     clock: Clock,
     seed: u64,
     drawn: AtomicU64,
@@ -120,8 +123,9 @@ impl Runner {
             routes: Arc::new(Routes::fixed(local.config)),
             engine: Arc::new(local.engine),
         });
-        let machine = Machine::parse(MIGRATE)?;
-        Ok(Self { shared: Arc::new(Shared { clients, work, machine, clock, seed, drawn: AtomicU64::new(0) }) })
+        let migrate = Machine::parse(MIGRATE)?;
+        let shared = Shared { clients, work, migrate, clock, seed, drawn: AtomicU64::new(0) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The clients that the steps are given.
@@ -139,7 +143,7 @@ impl Runner {
             Ok(input) => input,
             Err(error) => Value::String(error.to_string()),
         };
-        let functions = Functions { shared: self.shared.clone(), live, executions: Mutex::default() };
+        let functions = Functions::new(self.shared.clone(), live);
         let outcome = functions.execute(execution, input.clone()).await;
         let executions = std::mem::take(&mut *locked(&functions.executions));
         let mut ended = Ended {
@@ -279,45 +283,49 @@ impl Tasks for Functions {
                 self.step(input, |clients, context, input| async move { settle_event(&clients, &context, input).await })
                     .await
             }
-            "${StartExecutionSync}" => self.successor(input).await,
+            "${StartExecutionSync}" => self.nested(input).await,
             other => Err(failure(&StepError::bug(format!("nothing runs {other} in one process")))),
         }
     }
 }
 
 impl Functions {
+    fn new(shared: Arc<Shared>, live: Arc<Live>) -> Self {
+        Self { shared, live, executions: Mutex::default() }
+    }
+
     async fn execute(&self, execution: &str, input: Value) -> longhaul_asl::Outcome {
         locked(&self.executions).push(execution.to_owned());
+        self.execute_on(&self.shared.migrate, execution, input).await
+    }
+
+    async fn execute_on(&self, machine: &Machine, execution: &str, input: Value) -> longhaul_asl::Outcome {
         let start = i64::try_from(self.shared.clock.now_ms()).unwrap_or(i64::MAX);
         let start = aws_sdk_s3::primitives::DateTime::from_millis(start);
         let options = RunOptions {
             id: execution.to_owned(),
             name: execution.to_owned(),
-            state_machine_id: MACHINE.into(),
+            state_machine_id: MIGRATE_ID.into(),
             start_time: start.fmt(aws_sdk_s3::primitives::DateTimeFormat::DateTime).unwrap_or_default(),
             limits: Limits::default(),
             seed: self.shared.seed(),
         };
-        self.shared.machine.run(&options, input, self, &TokioSleep).await
+        machine.run(&options, input, self, &TokioSleep).await
     }
 
-    /// Runs a successor to its end, then forgets the manifests that it was given: whatever goes on with them after it
-    /// has ended too.
-    async fn successor(&self, input: Value) -> Result<Value, TaskError> {
+    /// Runs an execution of `migrate` that another execution asks for, to its end. The manifests that a successor was
+    /// given are forgotten then: whatever goes on with them after it has ended too.
+    async fn nested(&self, input: Value) -> Result<Value, TaskError> {
         let start: StartExecution = serde_json::from_value(input)
             .map_err(|error| failure(&StepError::bug(format!("no execution to start: {error}"))))?;
         let manifests = start.input.get("manifests").cloned().unwrap_or_default();
         let outcome = self.execute(&start.name, start.input).await;
         for manifest in serde_json::from_value::<Vec<ManifestRef>>(manifests).unwrap_or_default() {
-            self.shared.work.take(&manifest.key);
-        }
-        match outcome.result {
-            Ok(output) => Ok(json!({"Name": start.name, "Status": "SUCCEEDED", "Output": output})),
-            Err(error) => {
-                let told = json!({"Name": start.name, "Status": "FAILED", "Error": error.error, "Cause": error.cause});
-                Err(TaskError::new("States.TaskFailed", told.to_string()))
+            if manifest.key.starts_with(PLANS_PREFIX) {
+                self.shared.work.take(&manifest.key);
             }
         }
+        ended(&start.name, outcome)
     }
 
     /// Runs one step as a function would: on a task of its own, so that several cores hash; a bad input is `Rejected`,
@@ -354,6 +362,17 @@ impl Functions {
                     .map_or_else(|_| "the step was stopped".to_owned(), |cause| panicked(&*cause));
                 Err(failure(&StepError::bug(told)))
             }
+        }
+    }
+}
+
+/// What `startExecution.sync` answers.
+fn ended(name: &str, outcome: longhaul_asl::Outcome) -> Result<Value, TaskError> {
+    match outcome.result {
+        Ok(output) => Ok(json!({"Name": name, "Status": "SUCCEEDED", "Output": output})),
+        Err(error) => {
+            let told = json!({"Name": name, "Status": "FAILED", "Error": error.error, "Cause": error.cause});
+            Err(TaskError::new("States.TaskFailed", told.to_string()))
         }
     }
 }

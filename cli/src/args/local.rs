@@ -1,0 +1,79 @@
+//! The commands that look at both sides from this machine and copy nothing.
+
+use super::ends::Ends;
+use super::select::{FilterArgs, SelectArgs};
+use crate::sizes::parse_size;
+use clap::Args;
+use std::path::PathBuf;
+
+/// What `longhaul estimate` is told.
+#[derive(Args, Debug)]
+pub struct EstimateArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub ends: Ends,
+    /// Which objects.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Bytes a second that the whole link carries, such as 100MiB: for the time it would take.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub rate: Option<u64>,
+    /// Executions of the copying state machine at once.
+    #[arg(long, value_name = "COUNT", default_value_t = longhaul_core::backfill::request::CONCURRENCY_DEFAULT)]
+    pub concurrency: u32,
+    /// Prices to reckon with, as JSON in the form of crates/core/prices.json; those of us-east-1 where absent.
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Scans at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=40))]
+    pub scans: u32,
+    /// Does not try the sides first.
+    #[arg(long)]
+    pub no_check: bool,
+    /// Prints one JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What `longhaul check` is told.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub ends: Ends,
+    /// Also tries what --delete needs.
+    #[arg(long)]
+    pub delete: bool,
+    /// Prints one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `longhaul verify` is told.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub ends: Ends,
+    /// Which objects.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+    /// Reads the bytes of every object of which ETag and checksum prove nothing, on both sides.
+    #[arg(long)]
+    pub deep: bool,
+    /// Objects looked at, or read, at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+    /// Writes a line of JSON for every object that is missing, differs or could not be proven.
+    #[arg(long, value_name = "FILE")]
+    pub findings: Option<PathBuf>,
+    /// Prints the summary as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}

@@ -1,0 +1,3 @@
+//! What is to be copied: listings compared, or a list of keys.
+
+pub mod keys;

@@ -1,0 +1,240 @@
+//! Removes destination objects that the source lacks.
+
+use super::backfill::{as_json, control, read_run, record};
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::destination::Destination;
+use crate::error::StepError;
+use crate::source::Source;
+use futures::stream::{self, StreamExt as _};
+use longhaul_core::backfill::deletions::{Deleted, Removal};
+use longhaul_core::backfill::manifest::{Deletion, Header, HeaderLine, manifest_key};
+use longhaul_core::backfill::run::{Run, deleted_key};
+use longhaul_core::backfill::states::{ShardEnd, ShardState, ShardWork};
+use longhaul_core::config::Route;
+use longhaul_core::error::ErrorName;
+use std::time::Duration;
+use tokio::time::{timeout, timeout_at};
+
+/// Deletions at once.
+const AT_ONCE: usize = 16;
+/// Deletions between two writes of the record.
+const GROUP: usize = 64;
+/// Longest time for one deletion. A whole group in the worst case takes four times as long, which one invocation has.
+const DELETION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Times that one deletion is tried.
+const TRIES: u32 = 3;
+/// Most bytes of a manifest's header: a route, a key and some numbers.
+const HEADER_MAX: u64 = 64 * 1024;
+/// So many deletions of which none was possible are a fault of a whole side.
+const HOPELESS: usize = 16;
+
+/// Carries out the deletions of one shard until none is left, or the time is nearly up, or the user wants a pause.
+///
+/// Each deletion is counted once, however often the step is repeated. Fails as its first deletion did if a whole group
+/// of them fails: then a side is at fault and not an object.
+pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork) -> Result<ShardState, StepError> {
+    let run = read_run(clients, &work.run).await?;
+    let shard = run.shards.get(work.shard as usize);
+    let route = shard.and_then(|shard| run.routes.get(shard.route as usize));
+    let route = route.ok_or_else(|| StepError::bug(format!("run {} has no shard {}", run.name, work.shard)))?;
+    let sides = Sides {
+        source: Source::connect(clients, &route.source).await?,
+        destination: Destination::connect(clients, &route.destination).await?,
+        context,
+    };
+    let mut state = State::read(clients, &run, work.shard).await?;
+    while !state.deleted.done {
+        if control(clients, &run.name).await?.is_some() {
+            state.rest(clients).await?;
+            break;
+        }
+        if context.time_left().is_zero() {
+            state.rest(clients).await?;
+            return Ok(ShardState::Delete(work));
+        }
+        let key = manifest_key(&run.name, work.shard, state.deleted.next_manifest);
+        let Some(header) = header(clients, &key).await? else {
+            return Err(StepError::bug(format!("{key} is missing, though the shard was scanned to its end")));
+        };
+        let deletions = deletions(clients, &key, &header, route).await?;
+        let from = state.deleted.next_entry as usize;
+        let group: Vec<&Deletion> = deletions.iter().skip(from).take(GROUP).collect();
+        state.begin(clients).await?;
+        let removals = timeout_at(context.last_moment(), sides.carry_out(&group)).await;
+        // What was under way is repeated, and found to be done.
+        let Ok(removals) = removals else { return Ok(ShardState::Delete(work)) };
+        let through = from + group.len();
+        let last = through >= deletions.len();
+        let outcomes = group.iter().copied().zip(removals?);
+        state.end(clients, outcomes, last, last && header.progress.done).await?;
+    }
+    Ok(ShardState::Done(ShardEnd::default()))
+}
+
+/// The record of a shard, and whether what comes next may be done in part.
+struct State {
+    key: String,
+    deleted: Deleted,
+    etag: Option<String>,
+    repeated: bool,
+}
+
+impl State {
+    async fn read(clients: &Clients, run: &Run, shard: u32) -> Result<Self, StepError> {
+        let key = deleted_key(&run.name, shard);
+        let (deleted, etag) = record::<Deleted>(clients, &key).await?.unzip();
+        let deleted = deleted.unwrap_or_default();
+        Ok(Self { repeated: deleted.under_way, key, deleted, etag })
+    }
+
+    /// Notes that work begins, before it does.
+    async fn begin(&mut self, clients: &Clients) -> Result<(), StepError> {
+        if self.deleted.under_way {
+            return Ok(());
+        }
+        let next = Deleted { under_way: true, ..self.deleted.clone() };
+        self.write(clients, next).await.map(|_| ())
+    }
+
+    /// Notes that nothing is under way.
+    async fn rest(&mut self, clients: &Clients) -> Result<(), StepError> {
+        // What a former try left half done stays noted.
+        if !self.deleted.under_way || self.repeated {
+            return Ok(());
+        }
+        let next = Deleted { under_way: false, ..self.deleted.clone() };
+        self.write(clients, next).await.map(|_| ())
+    }
+
+    /// Counts a group. Where a twin of this step counted first, its count stands.
+    async fn end<'a>(
+        &mut self,
+        clients: &Clients,
+        outcomes: impl Iterator<Item = (&'a Deletion, Removal)>,
+        last: bool,
+        done: bool,
+    ) -> Result<(), StepError> {
+        let mut next = self.deleted.clone();
+        for (deletion, removal) in outcomes {
+            next.next_entry += 1;
+            let removal = match removal {
+                Removal::Gone if self.repeated => Removal::Removed,
+                other => other,
+            };
+            next.count(deletion, removal);
+        }
+        if last {
+            (next.next_manifest, next.next_entry) = (next.next_manifest + 1, 0);
+        }
+        (next.done, next.under_way) = (done, !done);
+        if self.write(clients, next).await? {
+            self.repeated = false;
+        }
+        Ok(())
+    }
+
+    /// False where another record stands meanwhile: then that one is taken over.
+    async fn write(&mut self, clients: &Clients, next: Deleted) -> Result<bool, StepError> {
+        let body = as_json(&next)?;
+        let written = match &self.etag {
+            None => clients.work.put_new(&self.key, body).await?,
+            Some(etag) => clients.work.replace(&self.key, body, etag).await?,
+        };
+        let (found, etag) = record::<Deleted>(clients, &self.key).await?.unzip();
+        let found = found.unwrap_or_default();
+        // A write whose reply was lost is refused when it is repeated: the record tells.
+        let mine = written || found == next;
+        self.repeated |= !mine;
+        (self.deleted, self.etag) = (found, etag);
+        Ok(mine)
+    }
+}
+
+/// The two sides of the shard's route.
+struct Sides<'a> {
+    source: Source,
+    destination: Destination,
+    context: &'a Context,
+}
+
+impl Sides<'_> {
+    /// Carries out a group of deletions; what became of each, in their order.
+    async fn carry_out(&self, group: &[&Deletion]) -> Result<Vec<Removal>, StepError> {
+        let ended: Vec<Result<Removal, StepError>> = stream::iter(group.iter().copied())
+            .map(|deletion| async move {
+                let late = || Err(StepError::stalled(format!("no answer in {} s", DELETION_TIMEOUT.as_secs())));
+                timeout(DELETION_TIMEOUT, self.with_retries(deletion)).await.unwrap_or_else(|_| late())
+            })
+            .buffered(AT_ONCE)
+            // Boxed, so that the step may run on any thread.
+            .boxed()
+            .collect()
+            .await;
+        let hopeless = ended.len() >= HOPELESS && ended.iter().all(Result::is_err);
+        ended
+            .into_iter()
+            .map(|end| match end {
+                Err(error) if hopeless || error.keys_refused => Err(error),
+                Err(error) => Ok(Removal::Failed(error.message)),
+                Ok(removal) => Ok(removal),
+            })
+            .collect()
+    }
+
+    async fn with_retries(&self, deletion: &Deletion) -> Result<Removal, StepError> {
+        let mut attempt = 1;
+        loop {
+            match self.remove(deletion).await {
+                Err(error) if error.name.is_retryable() && attempt < TRIES => self.context.back_off(attempt).await,
+                other => return other,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn remove(&self, deletion: &Deletion) -> Result<Removal, StepError> {
+        match self.source.head(&deletion.source_key, None).await {
+            Ok(_) => Ok(Removal::SourceHasIt),
+            Err(error) if error.name == ErrorName::SourceGone && error.status == Some(404) => {
+                self.destination.remove(&deletion.delete, &deletion.etag).await
+            }
+            Err(error) if error.status == Some(403) && !error.keys_refused => {
+                let told = "kept, since without s3:ListBucket at the source a missing object looks like a denied one";
+                Err(StepError { message: format!("{told}: {}", error.message), ..error })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn header(clients: &Clients, key: &str) -> Result<Option<Header>, StepError> {
+    let Some(found) = clients.work.find(key, HEADER_MAX).await? else { return Ok(None) };
+    let line = found.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let read = serde_json::from_slice::<HeaderLine>(line);
+    let line = read.map_err(|error| StepError::bug(format!("the header of {key} is damaged: {error}")))?;
+    Ok(Some(line.manifest))
+}
+
+/// The deletions of a manifest. A `Bug` where one is not of the route: nothing of the manifest is removed then.
+async fn deletions(clients: &Clients, key: &str, header: &Header, route: &Route) -> Result<Vec<Deletion>, StepError> {
+    if header.deletions == 0 {
+        return Ok(Vec::new());
+    }
+    let damaged = |told: String| StepError::bug(format!("the deletions of {key} are damaged: {told}"));
+    let text = clients.work.get(clients.work.bucket(), key, header.deletions_at, None).await?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let read: Result<Vec<Deletion>, _> = lines.map(serde_json::from_slice).collect();
+    let read = read.map_err(|error| damaged(error.to_string()))?;
+    if read.len() != header.deletions as usize {
+        return Err(damaged(format!("{} of {} are there", read.len(), header.deletions)));
+    }
+    for deletion in &read {
+        let under = deletion.delete.starts_with(&route.destination.prefix);
+        let meant = route.destination_key(&deletion.source_key).is_ok_and(|key| key == deletion.delete);
+        if !under || !meant {
+            return Err(damaged(format!("{:?} is not of route {:?}", deletion.delete, route.name)));
+        }
+    }
+    Ok(read)
+}

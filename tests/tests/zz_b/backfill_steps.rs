@@ -1,0 +1,1 @@
+../it/backfill_steps.rs
