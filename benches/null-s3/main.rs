@@ -9,6 +9,7 @@ mod check;
 mod cpu;
 mod data;
 mod frames;
+mod generated;
 mod listing;
 mod objects;
 mod pattern;

@@ -1,37 +1,48 @@
-//! `longhaul copy`: a listing becomes requests, and each request an execution in this process.
+//! `longhaul copy`: a scan becomes requests, and each request an execution in this process.
 
 use crate::args::copy::CopyArgs;
-use crate::grouping::Group;
+use crate::grouping::{Group, Grouper};
 use crate::in_process::{AbortOnDrop, Ended, Local, Runner};
-use crate::listing::{list, preflight};
+use crate::local::connections;
 use crate::outbox::LocalOutbox;
 use crate::progress::{Progress, Snapshot};
+use crate::reach::preflight;
 use crate::summary::Summary;
 use aws_config::BehaviorVersion;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use longhaul_aws::clients::{Io, Sides};
-use longhaul_aws::context::Clock;
+use longhaul_aws::clients::Sides;
+use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::credentials::Secrets;
 use longhaul_aws::engine::Engine;
 use longhaul_aws::ledger::{EmbeddedLedger, default_path};
+use longhaul_aws::scan::{Job, ScanEnd, Stretch, scan_into};
+use longhaul_core::backfill::request::BackfillRequest;
+use longhaul_core::backfill::run::Shard;
 use longhaul_core::config::{Config, Route};
 use longhaul_core::layout::PART_DEFAULT;
+use longhaul_core::request::ObjectRef;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Transfers at once in the beginning: the process has its link to itself.
 const WIDTH_AT_FIRST: usize = 128;
 /// Executions at once. More would only spread the same transfers over more unfinished objects.
 const EXECUTIONS_AT_ONCE: usize = 4;
-/// Requests that wait for an execution while the listing goes on.
-const GROUPS_AHEAD: usize = 2;
+/// Manifests that wait while the scan goes on.
+const STRETCHES_AHEAD: usize = 1;
+/// The scan of one process may take as long as it takes.
+const SCAN_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A copy that is ready to run.
 #[derive(Debug)]
 pub struct Copy {
     route: Route,
+    /// What makes two objects the same, and which ones are meant.
+    request: BackfillRequest,
     runner: Runner,
     ledger: Arc<EmbeddedLedger>,
     ledger_path: PathBuf,
@@ -53,13 +64,12 @@ impl Copy {
             ),
             None => LocalOutbox::default(),
         };
-        let io = match &args.ends.ca_bundle {
-            Some(path) => std::fs::read(path)
-                .map_err(|error| error.to_string())
-                .and_then(|pem| Io::trusting(&pem))
-                .map_err(|error| format!("--ca-bundle {}: {error}", path.display()))?,
-            None => Io::system()?,
+        let request = BackfillRequest {
+            compare: args.select.compare(),
+            filters: args.select.filters.filters()?,
+            ..BackfillRequest::default()
         };
+        let io = connections(&args.ends)?;
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let concurrency = usize::from(args.concurrency);
         let engine = Engine::new(concurrency, concurrency as u64 * PART_DEFAULT)
@@ -77,7 +87,7 @@ impl Copy {
         };
         let seed = clock.now_ms() ^ (u64::from(std::process::id()) << 32);
         let runner = Runner::new(local, clock, seed).map_err(|error| error.to_string())?;
-        Ok(Self { route, runner, ledger, ledger_path, run, progress: Arc::default() })
+        Ok(Self { route, request, runner, ledger, ledger_path, run, progress: Arc::default() })
     }
 
     /// Sees how far this copy is.
@@ -101,18 +111,24 @@ impl Copy {
         self.ledger.flush().await.map_err(|error| error.to_string())
     }
 
-    /// Copies everything that the listing shows. May be dropped at any time: the next run goes on.
+    /// Compares both sides and copies everything that differs. May be dropped at any time: the next run goes on.
     ///
     /// The error says why nothing was begun. A listing that fails later, and objects that fail, are in the summary.
     pub async fn run(&self) -> Result<Summary, String> {
-        let sides = &self.runner.clients().sides;
-        let destination = sides.client(&self.route.destination).await.map_err(|error| told(&error, "destination"))?;
-        let source = sides.client(&self.route.source).await.map_err(|error| told(&error, "source"))?;
-        preflight(&destination, &self.route.destination).await.map_err(|error| told(&error, "destination"))?;
+        let clients = self.runner.shared_clients();
+        let destination = clients.sides.client(&self.route.destination).await;
+        let destination = destination.map_err(|error| told(&error, "the destination: "))?;
+        preflight(&destination, &self.route.destination).await.map_err(|error| told(&error, "the destination: "))?;
 
-        let (sender, mut groups) = mpsc::channel::<Group>(GROUPS_AHEAD);
-        let (side, progress) = (self.route.source.clone(), self.progress.clone());
-        let mut listing = AbortOnDrop(tokio::spawn(async move { list(&source, &side, sender, &progress).await }));
+        let (sender, mut stretches) = mpsc::channel::<Stretch>(STRETCHES_AHEAD);
+        let (route, request) = (self.route.clone(), self.request.clone());
+        let mut scan = AbortOnDrop(tokio::spawn(async move {
+            let clock = Clock::system();
+            let context = Context::new(clock, SCAN_TIME, 1, 0);
+            let started_ms = clock.now_ms();
+            let job = Job { route: &route, shard: &Shard::default(), request: &request, started_ms };
+            scan_into(&clients, &context, job, sender).await
+        }));
 
         let mut summary = Summary {
             source: format!("s3://{}/{}", self.route.source.bucket, self.route.source.prefix),
@@ -120,36 +136,44 @@ impl Copy {
             ..Summary::default()
         };
         let mut running = FuturesUnordered::new();
+        let mut waiting: VecDeque<Group> = VecDeque::new();
         let mut number = 0;
-        let mut listed_all = false;
-        while !listed_all || !running.is_empty() {
+        let mut scanned_all = false;
+        while !scanned_all || !waiting.is_empty() || !running.is_empty() {
+            while running.len() < EXECUTIONS_AT_ONCE
+                && let Some(group) = waiting.pop_front()
+            {
+                number += 1;
+                running.push(self.execute(number, group));
+            }
             tokio::select! {
-                group = groups.recv(), if !listed_all && running.len() < EXECUTIONS_AT_ONCE => match group {
-                    Some(group) => {
-                        number += 1;
-                        running.push(self.execute(number, group));
+                stretch = stretches.recv(), if !scanned_all && waiting.is_empty() => match stretch {
+                    Some(Stretch { pile, progress }) => {
+                        self.progress.scanned(progress.counts, progress.done);
+                        waiting.extend(grouped(pile.objects));
                     }
-                    None => listed_all = true,
+                    None => scanned_all = true,
                 },
                 Some(ended) = running.next(), if !running.is_empty() => add(&mut summary, ended),
             }
         }
-        summary.error = match (&mut listing.0).await {
-            Ok(Ok(())) => summary.error,
-            Ok(Err(error)) => Some(told(&error, "source")),
-            Err(_) => Some("the listing was stopped by a bug".into()),
+        let failed = match (&mut scan.0).await {
+            Ok(Ok(ScanEnd::Done)) => None,
+            Ok(Ok(ScanEnd::More | ScanEnd::Held)) => Some("the scan was not carried to its end".to_owned()),
+            Ok(Err(error)) => Some(told(&error, "")),
+            Err(_) => Some("the scan was stopped by a bug".to_owned()),
         };
         if number == 0
-            && let Some(error) = summary.error
+            && let Some(error) = failed
         {
             return Err(error);
         }
+        summary.error = failed.or(summary.error);
         if let Err(error) = self.flush().await {
             summary.error.get_or_insert(error);
         }
+        summary.add_scan(&self.progress.counts());
         let end = self.progress.snapshot();
-        summary.objects = end.listed_objects;
-        summary.object_bytes = end.listed_bytes;
         summary.set_counted(end.counted, end.elapsed.as_secs_f64());
         Ok(summary)
     }
@@ -171,8 +195,15 @@ fn add(summary: &mut Summary, ended: Ended) {
     }
 }
 
+/// The objects of a manifest as requests.
+fn grouped(objects: Vec<ObjectRef>) -> Vec<Group> {
+    let mut grouper = Grouper::default();
+    let mut groups: Vec<Group> = objects.into_iter().filter_map(|object| grouper.push(object)).collect();
+    groups.extend(grouper.finish());
+    groups
+}
+
 /// An error of a whole side in one line.
 fn told(error: &longhaul_aws::error::StepError, side: &str) -> String {
-    let text = error.message.replace(['\n', '\r'], " ");
-    format!("the {side}: {text}")
+    format!("{side}{}", error.message.replace(['\n', '\r'], " "))
 }

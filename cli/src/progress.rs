@@ -3,10 +3,10 @@
 use crate::in_process::{AbortOnDrop, Live};
 use crate::sizes::{bytes_text, count_text, time_text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use longhaul_core::backfill::counts::Counts;
 use longhaul_core::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,14 +22,14 @@ const RATE_OVER: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Progress {
     begun: Instant,
-    listed_objects: AtomicU64,
-    listed_bytes: AtomicU64,
-    listed_all: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// What the scan has seen.
+    scanned: Counts,
+    scanned_all: bool,
     /// Executions under way by number, with the bytes of their objects.
     running: BTreeMap<u64, (Arc<Live>, u64)>,
     /// What the steps of ended executions counted.
@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Objects listed so far.
     pub listed_objects: u64,
-    /// Their bytes.
+    /// Bytes of those that are to be copied.
     pub listed_bytes: u64,
     /// No object will be added.
     pub listed_all: bool,
@@ -59,26 +59,20 @@ pub struct Snapshot {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            begun: Instant::now(),
-            listed_objects: AtomicU64::new(0),
-            listed_bytes: AtomicU64::new(0),
-            listed_all: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
+        Self { begun: Instant::now(), state: Mutex::default() }
     }
 }
 
 impl Progress {
-    /// An object of `bytes` was listed.
-    pub fn listed(&self, bytes: u64) {
-        self.listed_objects.fetch_add(1, Relaxed);
-        self.listed_bytes.fetch_add(bytes, Relaxed);
+    /// The scan has seen all of this, and perhaps everything.
+    pub fn scanned(&self, counts: Counts, all: bool) {
+        let mut state = self.locked();
+        (state.scanned, state.scanned_all) = (counts, all);
     }
 
-    /// The listing came to its end.
-    pub fn listing_done(&self) {
-        self.listed_all.store(true, Relaxed);
+    /// What the scan has seen.
+    pub fn counts(&self) -> Counts {
+        self.locked().scanned.clone()
     }
 
     /// Execution `number` begins, with objects of `bytes`.
@@ -103,10 +97,13 @@ impl Progress {
         let state = self.locked();
         let mut snapshot = Snapshot {
             elapsed: self.begun.elapsed(),
-            listed_objects: self.listed_objects.load(Relaxed),
-            listed_bytes: self.listed_bytes.load(Relaxed),
-            listed_all: self.listed_all.load(Relaxed),
-            ended_objects: state.ended_objects,
+            listed_objects: state.scanned.listed,
+            listed_bytes: state.scanned.offered_bytes,
+            listed_all: state.scanned_all,
+            ended_objects: state.ended_objects
+                + state.scanned.unchanged
+                + state.scanned.exists
+                + state.scanned.excluded,
             ended_bytes: state.ended_bytes,
             counted: state.counted,
         };
@@ -245,18 +242,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_counts() {
         let progress = Progress::default();
-        for _ in 0..4 {
-            progress.listed(1 << 20);
-        }
+        let counts = Counts { listed: 5, unchanged: 1, offered: 4, offered_bytes: 4 << 20, ..Counts::default() };
+        progress.scanned(counts, true);
         progress.began(1, 2 << 20);
         progress.began(2, 2 << 20);
         progress.ended(1, 2);
-        progress.listing_done();
         tokio::time::advance(Duration::from_secs(2)).await;
         let snapshot = progress.snapshot();
-        assert_eq!((snapshot.ended_objects, snapshot.ended_bytes), (2, 2 << 20));
+        assert_eq!((snapshot.ended_objects, snapshot.ended_bytes), (3, 2 << 20));
         let text = line(&snapshot, Rate::default().over(snapshot.elapsed, snapshot.ended_bytes));
-        assert_eq!(text, "2/4 objects, 2.0 MiB of 4.0 MiB, 1.0 MiB/s, ETA 2s");
+        assert_eq!(text, "3/5 objects, 2.0 MiB of 4.0 MiB, 1.0 MiB/s, ETA 2s");
     }
 
     #[test]

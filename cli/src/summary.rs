@@ -1,6 +1,7 @@
 //! What a run did, for people and for programs.
 
 use crate::sizes::{bytes_text, count_text, time_text};
+use longhaul_core::backfill::counts::Counts;
 use longhaul_core::contract::Exception;
 use longhaul_core::outcome::Outcome;
 use longhaul_core::tally::Tally;
@@ -21,6 +22,10 @@ pub struct Summary {
     pub objects: u64,
     /// Their bytes.
     pub object_bytes: u64,
+    /// Of those, the ones that a filter left out.
+    pub excluded: u64,
+    /// Of the unchanged, the ones of which nothing is known but that their sizes are equal.
+    pub unproven: u64,
     /// Objects that arrived, with proof.
     pub migrated: u64,
     /// Objects that were already there.
@@ -105,6 +110,16 @@ impl Summary {
         self.failures.extend(failed.take(room));
     }
 
+    /// Adds what the scan saw.
+    pub fn add_scan(&mut self, counts: &Counts) {
+        self.objects += counts.listed;
+        self.object_bytes += counts.listed_bytes;
+        self.excluded += counts.excluded;
+        self.unchanged += counts.unchanged;
+        self.unproven += counts.unproven;
+        self.skipped += counts.exists;
+    }
+
     /// Sets what was counted on the way.
     pub fn set_counted(&mut self, counted: Tally, seconds: f64) {
         self.bytes_sent = counted.bytes_up;
@@ -128,13 +143,18 @@ impl Summary {
 
     /// True if every object that the source holds is migrated, unchanged or skipped.
     pub fn all_well(&self) -> bool {
-        let ended = self.migrated + self.unchanged + self.skipped;
+        let ended = self.migrated + self.unchanged + self.skipped + self.excluded;
         self.error.is_none() && self.failed == 0 && self.unsettled == 0 && ended == self.objects
     }
 
     /// As one JSON document.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn unchanged_text(&self) -> String {
+        let unproven = format!(", {} of them by their size alone", count_text(self.unproven));
+        format!("{}{}", count_text(self.unchanged), if self.unproven > 0 { &unproven } else { "" })
     }
 
     fn retries_text(&self) -> String {
@@ -157,10 +177,13 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut rows = vec![
             ("migrated", format!("{} ({})", count_text(self.migrated), bytes_text(self.bytes))),
-            ("unchanged", count_text(self.unchanged)),
+            ("unchanged", self.unchanged_text()),
             ("skipped", count_text(self.skipped)),
             ("failed", count_text(self.failed)),
         ];
+        if self.excluded > 0 {
+            rows.push(("excluded", count_text(self.excluded)));
+        }
         if self.unsettled > 0 {
             rows.push(("unsettled", count_text(self.unsettled)));
         }

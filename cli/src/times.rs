@@ -10,7 +10,8 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 fn parse_time_at(text: &str, now: i64) -> Result<i64, String> {
-    let wrong = || format!("\"{text}\" is no time: write 2026-11-22, 2026-11-22T08:30:00Z, or an age such as 36h or 7d");
+    let wrong =
+        || format!("\"{text}\" is no time: write 2026-11-22, 2026-11-22T08:30:00Z, or an age such as 36h or 7d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let seconds = match text.get(digits..) {
         Some("s") => 1,

@@ -61,7 +61,7 @@ pub struct VerifyArgs {
     /// Which objects.
     #[command(flatten)]
     pub filters: FilterArgs,
-    /// Reads the bytes of every object of which ETag and checksum prove nothing, on both sides.
+    /// Reads every object on both sides and compares the bytes, whatever ETags and checksums say.
     #[arg(long)]
     pub deep: bool,
     /// Objects looked at, or read, at once.

@@ -257,7 +257,8 @@ mod tests {
         let named = request(&["--route", "a", "--route", "b", "--dry-run", "--exclude", "*.tmp"]).unwrap();
         assert_eq!(named.routes.len(), 2);
         assert!(named.dry_run && named.filters.exclude == ["*.tmp"]);
-        let given = request(&["s3://a/x", "s3://b", "--destination-secret", "s", "--delete", "--max-delete", "5"]).unwrap();
+        let given =
+            request(&["s3://a/x", "s3://b", "--destination-secret", "s", "--delete", "--max-delete", "5"]).unwrap();
         let [RouteChoice::Given(route)] = given.routes.as_slice() else { panic!("{given:?}") };
         assert_eq!(route.destination.credentials, Credentials::Secret { secret: "s".into() });
         assert_eq!(given.delete, Some(Deletions { max: 5 }));

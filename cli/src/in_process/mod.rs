@@ -1,6 +1,5 @@
 //! Runs the state machines in this process: the same machines, the same steps, no service in between.
 
-
 use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use longhaul_aws::clients::{Clients, Sides};
 use longhaul_aws::context::{Clock, Context};
@@ -10,9 +9,7 @@ use longhaul_aws::events::settle_event;
 use longhaul_aws::ledger::Ledger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::routes::Routes;
-use longhaul_aws::steps::{
-    Ended as LostExecution, complete, copy_objects, copy_parts, plan, settle_ended,
-};
+use longhaul_aws::steps::{Ended as LostExecution, complete, copy_objects, copy_parts, plan, settle_ended};
 use longhaul_aws::work::MemoryWork;
 use longhaul_core::config::Config;
 use longhaul_core::contract::{Exception, ExecutionOutcome, ItemState, PlanInput, PlanOutput, SettleOutput};
@@ -131,6 +128,11 @@ impl Runner {
     /// The clients that the steps are given.
     pub fn clients(&self) -> &Clients {
         &self.shared.clients
+    }
+
+    /// The same, to be kept.
+    pub fn shared_clients(&self) -> Arc<Clients> {
+        self.shared.clients.clone()
     }
 
     /// Runs one execution and its successors to their end. Every object of the request gets an outcome, or is counted

@@ -1,6 +1,7 @@
 //! All I/O of Longhaul, over concrete SDK clients: the two sides, the copy engine, the ledger, and the steps that the
 //! state machine routes between.
 
+pub mod audit;
 pub mod clients;
 pub mod context;
 pub mod credentials;
@@ -15,6 +16,7 @@ pub mod metadata;
 pub mod outbox;
 pub mod outcomes;
 pub mod preflight;
+mod report;
 pub mod routes;
 pub mod scan;
 pub mod source;

@@ -3,6 +3,7 @@
 
 mod backfill_steps;
 mod contract;
+mod estimate;
 mod flows;
 mod keys;
 mod run_items;

@@ -40,7 +40,9 @@ pub(super) async fn reach(clients: &Clients, side: &Side, look: Look) -> Result<
     let first = match listed(&client, side, look).await {
         Ok(first) => first,
         Err(error) if error.keys_refused => return Err(failed("credentials", error.message)),
-        Err(error) if error.has_code("NoSuchBucket") => return Err(failed("bucket", error.message)),
+        Err(error) if error.has_code("NoSuchBucket") || error.has_code("InvalidBucketName") => {
+            return Err(failed("bucket", error.message));
+        }
         Err(error) => return Err(failed("list", error.message)),
     };
     let mut checks = vec![look.ok("list", format!("bucket {} can be listed", side.bucket))];

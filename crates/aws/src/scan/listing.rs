@@ -165,17 +165,11 @@ impl Listing {
     pub(crate) fn new(lister: Lister, after: Option<&str>, through: Option<&str>, most: Option<i32>) -> Self {
         let prefix = lister.side.prefix.clone();
         let asked = after.map(|after| within_limit(format!("{prefix}{after}")));
-        let ordered = Ordered::behind(asked.as_deref());
         let mut listing = Self {
-            lister,
             through: through.map(str::to_owned),
             after: after.map(str::to_owned),
-            ordered,
-            page: Page::default(),
-            next: 0,
-            ahead: JoinSet::new(),
-            pages: 0,
-            prefix: prefix.clone(),
+            ordered: Ordered::behind(asked.as_deref()),
+            ..Self::none(lister)
         };
         listing.ask(Asked { prefix, after: asked, most, ..Asked::default() });
         listing
@@ -184,6 +178,7 @@ impl Listing {
     /// A listing of nothing.
     pub(crate) fn none(lister: Lister) -> Self {
         Self {
+            prefix: lister.side.prefix.clone(),
             lister,
             through: None,
             after: None,
@@ -192,7 +187,6 @@ impl Listing {
             next: 0,
             ahead: JoinSet::new(),
             pages: 0,
-            prefix: String::new(),
         }
     }
 
@@ -221,9 +215,9 @@ impl Listing {
         self.next += 1;
     }
 
-    /// Pages that arrived since this was asked last.
-    pub(crate) fn take_pages(&mut self) -> u64 {
-        std::mem::take(&mut self.pages)
+    /// Pages that arrived.
+    pub(crate) fn pages(&self) -> u64 {
+        self.pages
     }
 
     /// Waits for the next page. May be dropped and called again.
@@ -237,24 +231,17 @@ impl Listing {
         if let Some(foreign) = page.keys().find(|key| !key.starts_with(&self.prefix)) {
             return Err(StepError::rejected(format!("{}: {foreign:?} was listed", self.lister.what())));
         }
-        let rest = |page: &Page, index: usize| page.get(index).map(|found| found.key[self.prefix.len()..].to_owned());
         let within = match &self.through {
             None => page.len(),
             Some(through) => first_above(&page, self.prefix.len(), through),
         };
-        let ends = within < page.len();
+        let reached = |last: &str| Some(&last[self.prefix.len()..]) == self.through.as_deref();
+        let ends = within < page.len() || page.keys().last().is_some_and(reached);
         page.truncate(within);
         if page.truncated && !ends {
             self.follow(asked, &page)?;
         }
-        self.next = 0;
-        if let Some(after) = self.after.take()
-            && rest(&page, 0).is_some_and(|first| first <= after)
-        {
-            self.next = first_above(&page, self.prefix.len(), &after);
-            // A whole page may lie before it.
-            self.after = Some(after);
-        }
+        self.next = self.after.as_ref().map_or(0, |after| first_above(&page, self.prefix.len(), after));
         self.page = page;
         Ok(())
     }
@@ -271,7 +258,7 @@ impl Listing {
 
     /// The error, with the place in the listing.
     fn placed(&self, error: StepError) -> StepError {
-        let number = self.pages_before() + 1;
+        let number = self.pages + 1;
         let after = match self.ordered.last() {
             Some(key) => format!("behind key {key:?}"),
             None => "from its beginning".to_owned(),
@@ -279,10 +266,6 @@ impl Listing {
         let message = format!("page {number} of this scan, {after}: {}", error.message);
         let message = longhaul_core::error::Failure::new("", message).message;
         StepError { message, ..error }
-    }
-
-    fn pages_before(&self) -> u64 {
-        self.pages
     }
 }
 

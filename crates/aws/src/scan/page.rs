@@ -206,8 +206,7 @@ impl Reading {
             (3, _, Field::LastModified) => {
                 self.entry.modified = Some(seconds(held).ok_or_else(|| format!("no time: {held:?}"))?);
             }
-            // The other archive, of Glacier Instant Retrieval, is read like any class.
-            (3, _, Field::StorageClass) => self.entry.archived = matches!(held, "GLACIER" | "DEEP_ARCHIVE"),
+            (3, _, Field::StorageClass) => self.entry.archived = is_archive(held),
             (3, _, Field::Prefix) => self.page.prefixes.push(held.to_owned()),
             (2, Section::Contents, _) => {
                 if self.entry.key.is_empty() || self.entry.size.is_none() {
@@ -242,6 +241,11 @@ impl Reading {
         }
         Ok(self.page)
     }
+}
+
+/// True for the classes of which an object has to be restored before a read. Glacier Instant Retrieval is none.
+pub(crate) fn is_archive(storage_class: &str) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
 }
 
 fn kept(text: &mut String, piece: &str) -> Range<usize> {

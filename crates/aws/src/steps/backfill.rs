@@ -3,12 +3,12 @@
 use super::begin::begin;
 use super::delete::delete;
 use super::gather::gather;
-use super::shim::{ScanEnd, scan_shard};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
+use crate::scan::{ScanEnd, scan_shard};
 use bytes::Bytes;
-use longhaul_core::backfill::run::{Control, ControlObject, Run, RunRef, control_key, run_key};
+use longhaul_core::backfill::run::{Run, RunRef, run_key};
 use longhaul_core::backfill::states::{ScanInput, ScanOutput, ShardEnd, ShardState, ShardWork};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,12 +53,6 @@ pub async fn read_run(clients: &Clients, reference: &RunRef) -> Result<Run, Step
     Ok(run)
 }
 
-/// What the user wants of a run.
-pub async fn control(clients: &Clients, run: &str) -> Result<Option<Control>, StepError> {
-    let found = record::<ControlObject>(clients, &control_key(run)).await?;
-    Ok(found.and_then(|(object, _)| object.control))
-}
-
 /// A record of the work bucket and its ETag; `None` where there is none.
 pub(super) async fn record<T: DeserializeOwned>(
     clients: &Clients,
@@ -73,4 +67,28 @@ pub(super) async fn record<T: DeserializeOwned>(
 /// A record as it is written.
 pub(super) fn as_json(record: &impl Serialize) -> Result<Bytes, StepError> {
     serde_json::to_vec(record).map(Bytes::from).map_err(|error| StepError::bug(error.to_string()))
+}
+
+/// Writes a record where none stands; false where one does, or somebody else is about to write it.
+pub(super) async fn put_new(clients: &Clients, key: &str, record: &impl Serialize) -> Result<bool, StepError> {
+    lost_to_another(clients.work.put_new(key, as_json(record)?).await)
+}
+
+/// Replaces the record with this ETag; false where another stands, or somebody else is about to write it.
+pub(super) async fn replace(
+    clients: &Clients,
+    key: &str,
+    record: &impl Serialize,
+    etag: &str,
+) -> Result<bool, StepError> {
+    lost_to_another(clients.work.replace(key, as_json(record)?, etag).await)
+}
+
+/// S3 answers 409 to one of two conditional writes at the same time.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+fn lost_to_another(written: Result<bool, StepError>) -> Result<bool, StepError> {
+    match written {
+        Err(error) if error.status == Some(409) => Ok(false),
+        other => other,
+    }
 }

@@ -1,12 +1,12 @@
 //! The beginning of an execution of `backfill`: locks, preflight, shards.
 
-use super::backfill::{as_json, record};
+use super::backfill::{as_json, put_new, record, replace};
 use super::shim::progress;
-use super::shim::shards;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
 use crate::preflight::preflight;
+use crate::scan::shards;
 use futures::future::join_all;
 use longhaul_core::backfill::check::{RouteChecks, fatal};
 use longhaul_core::backfill::deletions::forbids_deletions;
@@ -55,18 +55,18 @@ async fn begun(
 ) -> Result<Run, StepError> {
     let name = short_execution(execution).to_owned();
     if let Some(run) = already(clients, &name, execution).await? {
-        lock(clients, &run.routes, &run.name, execution).await?;
+        lock(clients, context, &run.routes, &run.name, execution).await?;
         return Ok(run);
     }
     let configured = clients.routes.config().await?;
     let routes = request.chosen(&configured.routes)?;
     check_routes(clients, &request, &routes, &configured.routes)?;
-    lock(clients, &routes, &name, execution).await?;
+    lock(clients, context, &routes, &name, execution).await?;
     check_sides(clients, &name, &routes, request.delete.is_some()).await?;
     let shards = split(clients, &request, &routes).await?;
     let started_ms = context.clock.now_ms();
     let run = Run { name, attempt: 1, execution: execution.to_owned(), started_ms, request, routes, shards };
-    if clients.work.put_new(&run_key(&run.name), as_json(&run)?).await? {
+    if put_new(clients, &run_key(&run.name), &run).await? {
         return Ok(run);
     }
     // Either this step, repeated or in two places at once: the shards that were written first count.
@@ -94,18 +94,18 @@ async fn resumed(clients: &Clients, context: &Context, name: &str, execution: &s
     };
     let (run, etag) = read().await?;
     if run.execution == execution {
-        lock(clients, &run.routes, name, execution).await?;
+        lock(clients, context, &run.routes, name, execution).await?;
         return Ok(run);
     }
     if clients.outbox.is_running(&run.execution).await? {
         let told = format!("run {name} goes on: execution {} has not ended", run.execution);
         return Err(StepError::rejected(told));
     }
-    lock(clients, &run.routes, name, execution).await?;
+    lock(clients, context, &run.routes, name, execution).await?;
     check_sides(clients, name, &run.routes, run.request.delete.is_some()).await?;
     go_on(clients, context, name).await?;
     let next = Run { attempt: run.attempt + 1, execution: execution.to_owned(), ..run };
-    if clients.work.replace(&key, as_json(&next)?, &etag).await? {
+    if replace(clients, &key, &next, &etag).await? {
         return Ok(next);
     }
     let (run, _) = read().await?;
@@ -126,7 +126,7 @@ async fn go_on(clients: &Clients, context: &Context, name: &str) -> Result<(), S
                 return Err(StepError::rejected(format!("run {name} was stopped for good: begin another")));
             }
             Some(Control::Paused) => {
-                if clients.work.replace(&key, as_json(&ControlObject::default())?, &etag).await? {
+                if replace(clients, &key, &ControlObject::default(), &etag).await? {
                     return Ok(());
                 }
             }
@@ -169,32 +169,39 @@ fn check_routes(
 /// Takes the locks of all routes, in the order of their keys: two runs that share routes cannot hold one each for ever.
 ///
 /// A lock is never given back: it is void once its execution has ended.
-async fn lock(clients: &Clients, routes: &[Route], run: &str, execution: &str) -> Result<(), StepError> {
+async fn lock(
+    clients: &Clients,
+    context: &Context,
+    routes: &[Route],
+    run: &str,
+    execution: &str,
+) -> Result<(), StepError> {
     let keys: BTreeMap<String, &Route> = routes.iter().map(|route| (lock_key(route), route)).collect();
     let mine = Lock { run: run.to_owned(), execution: execution.to_owned() };
     for (key, route) in keys {
-        lock_one(clients, &key, &route.name, &mine).await?;
+        lock_one(clients, context, &key, &route.name, &mine).await?;
     }
     Ok(())
 }
 
-async fn lock_one(clients: &Clients, key: &str, route: &str, mine: &Lock) -> Result<(), StepError> {
-    let body = as_json(mine)?;
-    for _ in 0..RACES_MAX {
-        if clients.work.put_new(key, body.clone()).await? {
+async fn lock_one(clients: &Clients, context: &Context, key: &str, route: &str, mine: &Lock) -> Result<(), StepError> {
+    for race in 1..=RACES_MAX {
+        if put_new(clients, key, mine).await? {
             return Ok(());
         }
-        let Some((held, etag)) = record::<Lock>(clients, key).await? else { continue };
-        if held == *mine {
-            return Ok(());
+        if let Some((held, etag)) = record::<Lock>(clients, key).await? {
+            if held == *mine {
+                return Ok(());
+            }
+            if held.execution != mine.execution && clients.outbox.is_running(&held.execution).await? {
+                let told = format!("route {route:?} is busy: run {} goes on in execution {}", held.run, held.execution);
+                return Err(StepError::rejected(told));
+            }
+            if replace(clients, key, mine, &etag).await? {
+                return Ok(());
+            }
         }
-        if held.execution != mine.execution && clients.outbox.is_running(&held.execution).await? {
-            let told = format!("route {route:?} is busy: run {} goes on in execution {}", held.run, held.execution);
-            return Err(StepError::rejected(told));
-        }
-        if clients.work.replace(key, body.clone(), &etag).await? {
-            return Ok(());
-        }
+        context.back_off(race).await;
     }
     Err(StepError::new(ErrorName::Transient, format!("the lock of route {route:?} changes hands all the time")))
 }

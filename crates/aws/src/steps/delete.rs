@@ -1,10 +1,11 @@
 //! Removes destination objects that the source lacks.
 
-use super::backfill::{as_json, control, read_run, record};
+use super::backfill::{put_new, read_run, record, replace};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::StepError;
+use crate::scan::control;
 use crate::source::Source;
 use futures::stream::{self, StreamExt as _};
 use longhaul_core::backfill::deletions::{Deleted, Removal};
@@ -14,7 +15,7 @@ use longhaul_core::backfill::states::{ShardEnd, ShardState, ShardWork};
 use longhaul_core::config::Route;
 use longhaul_core::error::ErrorName;
 use std::time::Duration;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Deletions at once.
 const AT_ONCE: usize = 16;
@@ -22,6 +23,8 @@ const AT_ONCE: usize = 16;
 const GROUP: usize = 64;
 /// Longest time for one deletion. A whole group in the worst case takes four times as long, which one invocation has.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the step looks whether the user wants a pause.
+const CONTROL_EVERY: Duration = Duration::from_secs(10);
 /// Times that one deletion is tried.
 const TRIES: u32 = 3;
 /// Most bytes of a manifest's header: a route, a key and some numbers.
@@ -44,10 +47,14 @@ pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork
         context,
     };
     let mut state = State::read(clients, &run, work.shard).await?;
+    let mut looked: Option<Instant> = None;
     while !state.deleted.done {
-        if control(clients, &run.name).await?.is_some() {
-            state.rest(clients).await?;
-            break;
+        if looked.is_none_or(|looked| looked.elapsed() >= CONTROL_EVERY) {
+            looked = Some(Instant::now());
+            if control(&*clients.work, &run.name).await?.is_some() {
+                state.rest(clients).await?;
+                break;
+            }
         }
         if context.time_left().is_zero() {
             state.rest(clients).await?;
@@ -57,10 +64,16 @@ pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork
         let Some(header) = header(clients, &key).await? else {
             return Err(StepError::bug(format!("{key} is missing, though the shard was scanned to its end")));
         };
+        if header.deletions == 0 && !header.progress.done {
+            state.skip();
+            continue;
+        }
         let deletions = deletions(clients, &key, &header, route).await?;
         let from = state.deleted.next_entry as usize;
         let group: Vec<&Deletion> = deletions.iter().skip(from).take(GROUP).collect();
-        state.begin(clients).await?;
+        if !state.begin(clients).await? {
+            continue;
+        }
         let removals = timeout_at(context.last_moment(), sides.carry_out(&group)).await;
         // What was under way is repeated, and found to be done.
         let Ok(removals) = removals else { return Ok(ShardState::Delete(work)) };
@@ -78,6 +91,7 @@ struct State {
     deleted: Deleted,
     etag: Option<String>,
     repeated: bool,
+    skipped: bool,
 }
 
 impl State {
@@ -85,25 +99,35 @@ impl State {
         let key = deleted_key(&run.name, shard);
         let (deleted, etag) = record::<Deleted>(clients, &key).await?.unzip();
         let deleted = deleted.unwrap_or_default();
-        Ok(Self { repeated: deleted.under_way, key, deleted, etag })
+        Ok(Self { repeated: deleted.under_way, key, deleted, etag, skipped: false })
     }
 
-    /// Notes that work begins, before it does.
-    async fn begin(&mut self, clients: &Clients) -> Result<(), StepError> {
+    /// Goes on behind a manifest without deletions. Nothing is written for it by itself.
+    fn skip(&mut self) {
+        (self.deleted.next_manifest, self.deleted.next_entry) = (self.deleted.next_manifest + 1, 0);
+        self.skipped = true;
+    }
+
+    /// Notes that work begins, before it does; false where a twin of this step has come to another place meanwhile.
+    async fn begin(&mut self, clients: &Clients) -> Result<bool, StepError> {
         if self.deleted.under_way {
-            return Ok(());
+            return Ok(true);
         }
+        let place = |deleted: &Deleted| (deleted.next_manifest, deleted.next_entry, deleted.done);
+        let here = place(&self.deleted);
         let next = Deleted { under_way: true, ..self.deleted.clone() };
-        self.write(clients, next).await.map(|_| ())
+        self.write(clients, next).await?;
+        Ok(place(&self.deleted) == here)
     }
 
     /// Notes that nothing is under way.
     async fn rest(&mut self, clients: &Clients) -> Result<(), StepError> {
         // What a former try left half done stays noted.
-        if !self.deleted.under_way || self.repeated {
+        let under_way = self.deleted.under_way && self.repeated;
+        if under_way == self.deleted.under_way && !self.skipped {
             return Ok(());
         }
-        let next = Deleted { under_way: false, ..self.deleted.clone() };
+        let next = Deleted { under_way, ..self.deleted.clone() };
         self.write(clients, next).await.map(|_| ())
     }
 
@@ -136,16 +160,15 @@ impl State {
 
     /// False where another record stands meanwhile: then that one is taken over.
     async fn write(&mut self, clients: &Clients, next: Deleted) -> Result<bool, StepError> {
-        let body = as_json(&next)?;
         let written = match &self.etag {
-            None => clients.work.put_new(&self.key, body).await?,
-            Some(etag) => clients.work.replace(&self.key, body, etag).await?,
+            None => put_new(clients, &self.key, &next).await?,
+            Some(etag) => replace(clients, &self.key, &next, etag).await?,
         };
         let (found, etag) = record::<Deleted>(clients, &self.key).await?.unzip();
         let found = found.unwrap_or_default();
         // A write whose reply was lost is refused when it is repeated: the record tells.
         let mine = written || found == next;
-        self.repeated |= !mine;
+        (self.repeated, self.skipped) = (self.repeated || !written, false);
         (self.deleted, self.etag) = (found, etag);
         Ok(mine)
     }

@@ -1,10 +1,11 @@
 //! What comes after the scan, and after the copies.
 
-use super::backfill::{control, read_run};
+use super::backfill::read_run;
 use super::begin::scans;
 use super::shim::progress;
 use crate::clients::Clients;
 use crate::error::StepError;
+use crate::scan::control;
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::manifest::manifests_prefix;
 use longhaul_core::backfill::request::CONCURRENCY_DEFAULT;
@@ -31,7 +32,7 @@ pub(super) async fn gather(clients: &Clients, input: Gather) -> Result<Gathered,
     if broken.is_some() {
         return Ok(over(broken));
     }
-    if control(clients, &run.name).await?.is_some() {
+    if control(&*clients.work, &run.name).await?.is_some() {
         return Ok(over(None));
     }
     let scanned = match scanned(clients, &run).await? {

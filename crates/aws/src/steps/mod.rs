@@ -12,14 +12,16 @@ mod large;
 mod objects;
 mod plan;
 mod record;
+mod report;
 mod run_item;
 mod settle;
 mod shim;
 
-pub use backfill::{control, read_run, scan};
+pub use backfill::{read_run, scan};
 pub use complete::complete;
 pub use copy_objects::copy_objects;
 pub use copy_parts::copy_parts;
 pub use intake::{IntakeReport, QueueMessage, intake};
 pub use plan::plan;
+pub use report::report;
 pub use settle::{Ended, settle, settle_ended};

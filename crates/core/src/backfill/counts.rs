@@ -1,6 +1,7 @@
 //! What a scan saw, in numbers that add up.
 
 use crate::classify::Class;
+use crate::layout::{OBJECT_MAX, RANGES_MAX, ranges_for};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign};
 
@@ -106,6 +107,12 @@ counts! {
     parts,
     /// Of the large ones, those that were uploaded in parts, whose layout is mirrored.
     mirrored,
+    /// Ranges of the large ones, which functions copy at once.
+    ranges,
+    /// Of the large ones, those beyond S3's limit, which will fail.
+    too_large,
+    /// Of the offered, those under whose key the destination holds another object.
+    differing,
     /// Of the offered, those in a storage class that has to be restored before a read.
     archived,
     /// Offered objects whose size the list of keys did not tell.
@@ -143,6 +150,8 @@ impl Counts {
             self.large_bytes += size;
             self.parts += parts;
             self.mirrored += u64::from(mirrored);
+            self.ranges += ranges_of(size, parts);
+            self.too_large += u64::from(size > OBJECT_MAX);
         }
     }
 
@@ -150,6 +159,12 @@ impl Counts {
     pub fn add_up(&self) -> bool {
         self.listed == self.excluded + self.unchanged + self.exists + self.offered
     }
+}
+
+/// The ranges that `plan` lays out where nothing is held, nothing else is in the manifest, and no option says less.
+fn ranges_of(size: u64, parts: u64) -> u64 {
+    let most = ranges_for(size, RANGES_MAX) as u64;
+    parts.div_ceil(parts.div_ceil(most).max(1))
 }
 
 impl Add<&Counts> for Counts {
@@ -188,6 +203,17 @@ mod tests {
         assert!(!counts.add_up());
         counts.offer(Some(20 << 20), 3, true);
         assert!(counts.add_up());
-        assert_eq!((counts.parts, counts.mirrored, counts.offered_large), (3, 1, 1));
+        assert_eq!((counts.parts, counts.mirrored, counts.offered_large, counts.ranges), (3, 1, 1, 1));
+    }
+
+    #[test]
+    fn ranges_are_those_of_plan() {
+        use crate::layout::{HeldParts, MIB, PART_DEFAULT, PartLayout};
+        for mib in [9, 64, 65, 100, 1_000, 10_000, 1_000_000] {
+            let layout = PartLayout::new(mib * MIB, PART_DEFAULT);
+            let Ok(layout) = layout else { panic!("{layout:?}") };
+            let laid = HeldParts::none(&layout).missing_ranges(ranges_for(mib * MIB, RANGES_MAX)).len() as u64;
+            assert_eq!(ranges_of(mib * MIB, u64::from(layout.count())), laid, "{mib} MiB");
+        }
     }
 }

@@ -185,6 +185,13 @@ pub struct ReportInput {
     pub rounds: u32,
 }
 
+impl ReportInput {
+    /// Why the run could not be carried out to its end, whoever said so.
+    pub fn stopped_by(&self) -> Option<Failure> {
+        self.failure.clone().or_else(|| self.error.as_ref().map(CaughtError::failure))
+    }
+}
+
 /// How a run ended, tagged with what comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "next", rename_all = "camelCase")]

@@ -104,7 +104,7 @@ async fn a_list_of_keys_is_one_shard() {
 async fn several_routes_share_the_scans() {
     let world = World::new().await;
     let mut routes = vec![serde_json::to_value(&world.route).unwrap()];
-    for name in ["b", "c"] {
+    for name in ["second", "third"] {
         world.there.store().bucket(name);
         let mut route = world.route.clone();
         route.name = name.into();
@@ -139,14 +139,14 @@ async fn a_paused_run_goes_on_where_it_was() {
     assert_eq!((next.run.name.as_str(), next.run.attempt), ("monday", 2));
     let [ShardState::Scan(left)] = next.shards.as_slice() else { panic!("{next:?}") };
     assert_eq!((left.shard, &left.run), (1, &next.run));
-    assert_eq!(longhaul_aws::steps::control(&world.clients, "monday").await.unwrap(), None);
+    assert_eq!(longhaul_aws::scan::control(&*world.clients.work, "monday").await.unwrap(), None);
     let resumed = run_of(&world, "monday").await;
     assert_eq!((resumed.attempt, resumed.execution.as_str(), &resumed.shards), (2, OTHER, &run.shards));
 
     // A pause that comes later is not taken back by a repeat.
     want(&world, "monday", Some(Control::Paused)).await;
     assert_eq!(begin(&world, resume, OTHER).await.unwrap(), next);
-    assert_eq!(longhaul_aws::steps::control(&world.clients, "monday").await.unwrap(), Some(Control::Paused));
+    assert_eq!(longhaul_aws::scan::control(&*world.clients.work, "monday").await.unwrap(), Some(Control::Paused));
     // What the first attempt left running must not write any more.
     let late = longhaul_aws::steps::read_run(&world.clients, &first.run).await.unwrap_err();
     assert!(late.message.contains("attempt 2 goes on"), "{late}");

@@ -71,6 +71,25 @@ async fn what_the_source_lacks_is_removed_once() {
 }
 
 #[tokio::test]
+async fn manifests_without_deletions_are_passed_over() {
+    let world = World::new().await;
+    there(&world, &["a"]);
+    let work = to_remove(&world, &["a"], 1).await;
+    let run = run_of(&world, "monday").await;
+    let etag = ETag::new(&world.there.store().object("arrivals", "a").unwrap().etag);
+    let gone = [Deletion { delete: "a".into(), source_key: "a".into(), etag, size: 1 }];
+    for number in 0..5 {
+        let gone: &[Deletion] = if number == 2 { &gone } else { &[] };
+        manifest(&world, &run, 0, number, Counts::default(), gone, number == 4).await;
+    }
+    for _ in 0..2 {
+        delete(&world, &work).await;
+        let record = deleted(&world).await;
+        assert_eq!((record.removed, record.next_manifest, record.done), (1, 5, true));
+    }
+}
+
+#[tokio::test]
 async fn what_changed_since_the_listing_stays() {
     let world = World::new().await;
     there(&world, &["back", "changed", "gone", "late", "lost"]);

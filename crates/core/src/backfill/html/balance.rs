@@ -64,7 +64,7 @@ fn sum(id: &str, title: &str, whole: u64, volume: u64, parts: &[Segment<'_>], wh
         format!("<p class=\"adds off\">✗ {} {what} ≠ {terms}: {off} apart</p>", number(whole))
     };
     format!(
-        "<section aria-labelledby=\"{id}-title\"><span class=\"total\">{}, {}</span><h2 id=\"{id}-title\">{title}</h2>{}\
+        "<section aria-labelledby=\"{id}-title\"><div class=\"top\"><h2 id=\"{id}-title\">{title}</h2><span class=\"total\">{}, {}</span></div>{}\
          <table id=\"{id}\"><thead><tr><th scope=\"col\">Objects</th><th scope=\"col\" class=\"n\">Count</th><th scope=\"col\" class=\"n\">Share</th></tr></thead>\
          <tbody>{rows}</tbody></table>{adds}</section>",
         number(whole),

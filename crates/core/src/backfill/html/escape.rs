@@ -23,7 +23,7 @@ pub(super) fn text(raw: &str) -> String {
 
 /// A key or another name: set in one width, broken anywhere, and without effect on the direction of what stands beside.
 pub(super) fn key(raw: &str) -> String {
-    format!("<bdi class=\"key\">{}</bdi>", text(raw))
+    format!("<bdi class=\"key\" dir=\"ltr\">{}</bdi>", text(raw))
 }
 
 fn is_hidden(character: char) -> bool {

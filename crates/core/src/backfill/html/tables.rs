@@ -93,7 +93,7 @@ pub(super) fn failures(summary: &RunSummary) -> String {
     let table =
         table("failures", "Failed objects", &[("Key", ""), ("Size", "n"), ("Error", ""), ("Message", "")], &rows);
     format!(
-        "<section aria-labelledby=\"failures-title\"><span class=\"total\">{}</span><h2 id=\"failures-title\">Failed objects</h2>\
+        "<section aria-labelledby=\"failures-title\"><div class=\"top\"><h2 id=\"failures-title\">Failed objects</h2><span class=\"total\">{}</span></div>\
          <ul class=\"names\">{names}</ul>{table}<p class=\"adds\">{rest}</p></section>",
         number(told)
     )

@@ -2,7 +2,7 @@
 
 use super::words::{bytes, counted, number};
 use super::{Adder, RouteBrief, RunStatus, RunSummary};
-use crate::backfill::check::{RouteChecks, Verdict};
+use crate::backfill::check::RouteChecks;
 use crate::backfill::counts::Counts;
 use crate::backfill::deletions::Deleted;
 use crate::backfill::request::BackfillRequest;
@@ -52,7 +52,7 @@ pub fn summarize(facts: Facts, added: Adder) -> RunSummary {
     let outcomes = tally.objects() + held + missing;
     let accounted = counts.add_up() && (dry_run || outcomes == counts.offered);
     let mut notes = facts.notes;
-    notes.extend(further_notes(&counts, &checks));
+    notes.extend(further_notes(&counts));
     let mut summary = RunSummary {
         run: run.name,
         attempt: run.attempt,
@@ -229,7 +229,7 @@ fn advice(summary: &RunSummary, control: Option<Control>) -> String {
 }
 
 /// What the numbers alone do not say.
-fn further_notes(counts: &Counts, checks: &[RouteChecks]) -> Vec<String> {
+fn further_notes(counts: &Counts) -> Vec<String> {
     let mut notes = Vec::new();
     if counts.unproven > 0 {
         notes.push(format!(
@@ -249,18 +249,12 @@ fn further_notes(counts: &Counts, checks: &[RouteChecks]) -> Vec<String> {
             counted(counts.unsized_objects, "object")
         ));
     }
-    let unknown = checks.iter().flat_map(|route| &route.checks).filter(|check| check.verdict == Verdict::Unknown);
-    let unknown = unknown.count() as u64;
-    if unknown > 0 {
-        notes.push(format!("{} of the preflight could not tell.", counted(unknown, "check")));
-    }
     notes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backfill::check::{Check, CheckedSide};
     use crate::backfill::request::Deletions;
     use crate::contract::ExecutionOutcome;
     use crate::tally::Tally;
@@ -379,12 +373,8 @@ mod tests {
         let mut facts = facts();
         facts.run.request.dry_run = true;
         facts.counts.unproven = 1;
-        facts.checks = vec![RouteChecks {
-            route: "a".into(),
-            checks: vec![Check::new(CheckedSide::Source, "tags", Verdict::Unknown, "?")],
-        }];
         let summary = summarize(facts, Adder::new(1_000));
         assert_eq!((summary.status, summary.accounted, summary.missing), (RunStatus::DryRun, true, 0));
-        assert_eq!(summary.notes.len(), 2);
+        assert_eq!(summary.notes.len(), 1);
     }
 }

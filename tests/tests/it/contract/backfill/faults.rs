@@ -26,7 +26,7 @@ fn what_is_handed_on_wrongly_is_found() {
     assert_found("it is copied again", "GatherCopied", with("true", "false"), "GatherCopied");
     assert_found("the error is lost", "GatherBroken", with(",\n        \"error.$\": \"$.error\"", ""), "Report");
     let lost = with(",\n              \"error.$\": \"$.error\"", "");
-    assert_found("the error is lost", "ShardFailed", &lost, "ListObjects");
+    assert_found("the error is lost", "ShardFailed", &lost, "Report");
     assert_found("the error is lost", "DeletionsFailed", &lost, "Report");
     let elsewhere = with("\"ResultPath\": \"$.error\"", "\"ResultPath\": \"$.errors\"");
     assert_found("the error is elsewhere", "Gather", &elsewhere, "Report");
@@ -55,8 +55,13 @@ fn executions_of_migrate_are_named_and_told_apart() {
         "Migrate",
     );
     assert_found("no name", "Migrate", with("\"Name.$\": \"$$.Execution.Name\",", ""), "Migrate");
-    assert_found("another machine", "Migrate", with("\"${MigrateStateMachineArn}\"", "\"$.machine\""), "Migrate");
-    assert_found("the whole answer stays", "Migrate", with("\"ResultPath\": null,", ""), "ManifestDone");
+    assert_found(
+        "another machine",
+        "Migrate",
+        with("\"${MigrateStateMachineArn}\"", "\"$.machine\""),
+        "MigrateStateMachineArn",
+    );
+    assert_found("the whole answer stays", "Migrate", with("\"ResultPath\": null,", ""), "PutObject");
 }
 
 #[test]
@@ -69,7 +74,7 @@ fn the_map_over_manifests_is_held_to_its_bounds() {
         "PutObject",
     );
     let none = |block: &str| without_field(block, "ToleratedFailurePercentagePath");
-    assert_found("nothing is tolerated", "CopyManifests", none, "PutObject");
+    assert_found("nothing is tolerated", "CopyManifests", none, "Migrate");
     assert_found(
         "the copies' results replace the run",
         "CopyManifests",

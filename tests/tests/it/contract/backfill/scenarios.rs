@@ -126,7 +126,7 @@ fn copies() -> Vec<Scenario> {
             "more fail than is tolerated",
             one_fails(),
             |script| script.tolerated = 49.9,
-            "Begin Scan Scan Gather ListObjects Migrate Migrate GatherBroken Report",
+            "Begin Scan Scan Gather ListObjects Migrate GatherBroken Report",
             failed("States.ExceedToleratedFailureThreshold"),
         ),
         given(
