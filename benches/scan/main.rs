@@ -12,7 +12,7 @@ use longhaul_aws::error::StepError;
 use longhaul_aws::ledger::EmbeddedLedger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::routes::Routes;
-use longhaul_aws::scan::{Job, scan_into};
+use longhaul_aws::scan::{Job, Stretch, scan_into};
 use longhaul_aws::work::MemoryWork;
 use longhaul_core::backfill::manifest::Progress;
 use longhaul_core::backfill::request::BackfillRequest;
@@ -96,7 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         outbox: Arc::new(Nobody),
         work: Arc::new(MemoryWork::default()),
         routes: Arc::new(Routes::fixed(Config { routes: vec![route.clone()] })),
-        engine: Engine::new(16, 64 << 20),
+        engine: Arc::new(Engine::new(16, 64 << 20)),
     };
     let begun = Instant::now();
     let listed = if args.sdk {
@@ -124,7 +124,7 @@ async fn scanned(clients: &Clients, route: &Route) -> Result<Progress, StepError
     let context = Context::new(Clock::system(), Duration::from_secs(86_400), 1, 7);
     let (request, shard) = (BackfillRequest::default(), Shard::default());
     let job = Job { route, shard: &shard, request: &request, started_ms: 0 };
-    let (sink, mut stretches) = mpsc::channel(2);
+    let (sink, mut stretches) = mpsc::channel::<Stretch>(2);
     let drain = async {
         let mut last = Progress::default();
         while let Some(stretch) = stretches.recv().await {

@@ -5,8 +5,11 @@ use clap::error::ErrorKind;
 use longhaul::args::copy::CopyArgs;
 use longhaul::args::{Cli, Command};
 use longhaul::copy::Copy;
+use longhaul::local::check::check;
+use longhaul::local::verify::verify;
 use longhaul::output::{print, tell};
 use longhaul::progress::{Shown, show};
+use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,8 +26,8 @@ const INTERRUPTED: u8 = 128 + 2;
 const TERMINATED: u8 = 128 + 15;
 
 fn main() -> ExitCode {
-    let Command::Copy(args) = Cli::parse().command else { return ExitCode::from(FAILED) };
-    start_log(args.verbose);
+    let command = Cli::parse().command;
+    start_log(if let Command::Copy(args) = &command { args.verbose } else { 0 });
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -32,10 +35,37 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let code = runtime.block_on(copy(&args));
+    let code = runtime.block_on(run(command));
     // What is still under way on other threads, a lookup of a name for one, is not waited for.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+async fn run(command: Command) -> u8 {
+    let done = match command {
+        Command::Copy(args) => return copy(&args).await,
+        Command::Check(args) => interruptible(check(&args)).await,
+        Command::Verify(args) => interruptible(verify(&args)).await,
+        _ => return FAILED,
+    };
+    done.unwrap_or_else(|error| {
+        tell(&format!("error: {error}"));
+        FAILED
+    })
+}
+
+/// A look at both sides leaves nothing to be resumed: an interrupt simply ends it.
+async fn interruptible(work: impl Future<Output = Result<u8, String>>) -> Result<u8, String> {
+    tokio::select! {
+        done = work => done,
+        code = interrupted() => Ok(code),
+    }
+}
+
+/// Ends the process as for any other mistake on the command line.
+fn misused(error: &str) -> ! {
+    use clap::CommandFactory as _;
+    Cli::command().error(ErrorKind::ValueValidation, error).exit()
 }
 
 /// Half of the processors are ours, the other half the kernel's, which moves the same bytes. One thread by itself spends
@@ -59,13 +89,7 @@ fn start_log(verbose: u8) {
 }
 
 async fn copy(args: &CopyArgs) -> u8 {
-    let route = match args.route() {
-        Ok(route) => route,
-        Err(error) => {
-            use clap::CommandFactory as _;
-            Cli::command().error(ErrorKind::ValueValidation, error).exit()
-        }
-    };
+    let route = args.route().unwrap_or_else(|error| misused(&error));
     let fail = |error: &str| {
         tell(&format!("error: {error}"));
         FAILED

@@ -3,6 +3,7 @@
 
 mod copy;
 mod kill;
+mod looks;
 mod refusals;
 mod runner;
 mod world;

@@ -110,8 +110,13 @@ impl World {
 
     /// `longhaul copy` between the two endpoints with the right keys, unless `more` says otherwise.
     pub(crate) fn copy(&self, source: &str, destination: &str, more: &[&str]) -> Command {
+        self.between("copy", source, destination, more)
+    }
+
+    /// A command of two ends, as [`Self::copy`].
+    pub(crate) fn between(&self, what: &str, source: &str, destination: &str, more: &[&str]) -> Command {
         let [from, to] = self.at.map(|at| format!("http://{at}"));
-        let mut command = self.command(&["copy", source, destination]);
+        let mut command = self.command(&[what, source, destination]);
         command.args(["--source-endpoint-url", &from, "--source-force-path-style"]);
         command.args(["--destination-endpoint-url", &to, "--destination-force-path-style"]);
         for (option, profile) in [("--source-profile", "source"), ("--destination-profile", "destination")] {
@@ -125,6 +130,10 @@ impl World {
 
     pub(crate) async fn run(&self, source: &str, destination: &str, more: &[&str]) -> Ran {
         self.copy(source, destination, more).output().await.unwrap().into()
+    }
+
+    pub(crate) async fn look(&self, what: &str, more: &[&str]) -> Ran {
+        self.between(what, "s3://from", "s3://into", more).output().await.unwrap().into()
     }
 
     pub(crate) fn start(&self, source: &str, destination: &str, more: &[&str]) -> Child {

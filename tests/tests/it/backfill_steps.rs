@@ -2,6 +2,7 @@
 
 mod begin;
 mod delete;
+mod flow;
 mod gather;
 mod preflight;
 

@@ -7,6 +7,7 @@ mod estimate;
 mod flows;
 mod keys;
 mod run_items;
+mod report;
 mod server_side;
 mod steps;
 mod wire;

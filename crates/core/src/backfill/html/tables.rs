@@ -13,7 +13,7 @@ pub(super) fn table(id: &str, label: &str, head: &[(&str, &str)], rows: &str) ->
     let head: String =
         head.iter().map(|(name, class)| format!("<th scope=\"col\" class=\"{class}\">{name}</th>")).collect();
     format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\"><table id=\"{id}\"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class=\"scroll tall\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\"><table id=\"{id}\"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 
