@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod output;
 pub mod progress;
 pub mod reach;
+pub mod remote;
 pub mod sizes;
 pub mod summary;
 pub mod times;

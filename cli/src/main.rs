@@ -6,9 +6,13 @@ use longhaul::args::copy::CopyArgs;
 use longhaul::args::{Cli, Command};
 use longhaul::copy::Copy;
 use longhaul::local::check::check;
+use longhaul::local::estimate::estimate;
 use longhaul::local::verify::verify;
 use longhaul::output::{print, tell};
 use longhaul::progress::{Shown, show};
+use longhaul::remote::backfill::backfill;
+use longhaul::remote::control::{pause, resume, stop};
+use longhaul::remote::status::{failures, status};
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,9 +48,18 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> u8 {
     let done = match command {
         Command::Copy(args) => return copy(&args).await,
+        Command::Backfill(args) => {
+            let request = args.request().unwrap_or_else(|error| misused(&error));
+            backfill(&args, &request).await
+        }
+        Command::Status(args) => status(&args).await,
+        Command::Failures(args) => failures(&args).await,
+        Command::Pause(args) => pause(&args).await,
+        Command::Stop(args) => stop(&args).await,
+        Command::Resume(args) => resume(&args).await,
+        Command::Estimate(args) => interruptible(estimate(&args)).await,
         Command::Check(args) => interruptible(check(&args)).await,
         Command::Verify(args) => interruptible(verify(&args)).await,
-        _ => return FAILED,
     };
     done.unwrap_or_else(|error| {
         tell(&format!("error: {error}"));

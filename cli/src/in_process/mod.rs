@@ -1,5 +1,9 @@
 //! Runs the state machines in this process: the same machines, the same steps, no service in between.
 
+mod backfill;
+
+pub use backfill::BACKFILL;
+
 use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use longhaul_aws::clients::{Clients, Sides};
 use longhaul_aws::context::{Clock, Context};
@@ -9,7 +13,9 @@ use longhaul_aws::events::settle_event;
 use longhaul_aws::ledger::Ledger;
 use longhaul_aws::outbox::Outbox;
 use longhaul_aws::routes::Routes;
-use longhaul_aws::steps::{Ended as LostExecution, complete, copy_objects, copy_parts, plan, settle_ended};
+use longhaul_aws::steps::{
+    Ended as LostExecution, complete, copy_objects, copy_parts, plan, report, scan, settle_ended,
+};
 use longhaul_aws::work::MemoryWork;
 use longhaul_core::config::Config;
 use longhaul_core::contract::{Exception, ExecutionOutcome, ItemState, PlanInput, PlanOutput, SettleOutput};
@@ -33,6 +39,8 @@ pub const MIGRATE: &str = include_str!("../../../statemachine/migrate.asl.json")
 const STEP_TIME: Duration = Duration::from_secs(900);
 /// `$$.StateMachine.Id` of `migrate`, which names itself for its successors.
 const MIGRATE_ID: &str = "migrate";
+/// What `backfill` calls it by.
+const MIGRATE_ARN: &str = "${MigrateStateMachineArn}";
 /// How an execution ends whose failures are all recorded.
 const OBJECTS_FAILED: &str = "ObjectsFailed";
 
@@ -80,6 +88,7 @@ struct Shared {
     clients: Arc<Clients>,
     work: Arc<MemoryWork>,
     migrate: Machine,
+    backfill: Machine,
     clock: Clock,
     seed: u64,
     drawn: AtomicU64,
@@ -120,8 +129,8 @@ impl Runner {
             routes: Arc::new(Routes::fixed(local.config)),
             engine: Arc::new(local.engine),
         });
-        let migrate = Machine::parse(MIGRATE)?;
-        let shared = Shared { clients, work, migrate, clock, seed, drawn: AtomicU64::new(0) };
+        let (migrate, backfill) = (Machine::parse(MIGRATE)?, Machine::parse(BACKFILL)?);
+        let shared = Shared { clients, work, migrate, backfill, clock, seed, drawn: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -249,6 +258,7 @@ struct Functions {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StartExecution {
+    state_machine_arn: String,
     name: String,
     input: Value,
 }
@@ -285,6 +295,14 @@ impl Tasks for Functions {
                 self.step(input, |clients, context, input| async move { settle_event(&clients, &context, input).await })
                     .await
             }
+            "${ScanFunctionArn}" => {
+                self.step(input, |clients, context, input| async move { scan(&clients, &context, input).await }).await
+            }
+            "${ReportFunctionArn}" => {
+                self.step(input, |clients, context, input| async move { report(&clients, &context, input).await }).await
+            }
+            "${ListObjects}" => self.list_objects(input).await,
+            "${PutObject}" => Self::put_object(input),
             "${StartExecutionSync}" => self.nested(input).await,
             other => Err(failure(&StepError::bug(format!("nothing runs {other} in one process")))),
         }
@@ -320,6 +338,12 @@ impl Functions {
     async fn nested(&self, input: Value) -> Result<Value, TaskError> {
         let start: StartExecution = serde_json::from_value(input)
             .map_err(|error| failure(&StepError::bug(format!("no execution to start: {error}"))))?;
+        if start.state_machine_arn == MIGRATE_ARN {
+            let started_ms = self.shared.clock.now_ms();
+            let outcome = self.execute_on(&self.shared.migrate, &start.name, start.input.clone()).await;
+            self.settle_broken(&start.name, started_ms, &start.input, &outcome).await;
+            return ended(&start.name, outcome);
+        }
         let manifests = start.input.get("manifests").cloned().unwrap_or_default();
         let outcome = self.execute(&start.name, start.input).await;
         for manifest in serde_json::from_value::<Vec<ManifestRef>>(manifests).unwrap_or_default() {

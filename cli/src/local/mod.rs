@@ -1,6 +1,7 @@
 //! Commands that look at both sides from this machine and copy nothing.
 
 pub mod check;
+pub mod estimate;
 pub mod verify;
 
 use crate::args::ends::Ends;

@@ -11,6 +11,7 @@ use longhaul_core::contract::ExecutionOutcome;
 use longhaul_core::tally::Tally;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Requests to the work bucket at once.
@@ -72,7 +73,7 @@ impl Watcher {
     /// How the run stands now.
     pub async fn look(&mut self, deployment: &Deployment, execution: &Execution) -> Result<Standing, String> {
         let work = deployment.work.as_ref();
-        let counts = self.scanned(work).await?;
+        let counts = self.scanned(&deployment.work).await?;
         self.outcomes(work).await?;
         let control = match work.find(&control_key(&self.run.name), CONTROL_MAX_BYTES).await {
             Ok(found) => found.and_then(|found| serde_json::from_slice(&found.body).ok()).unwrap_or_default(),
@@ -92,10 +93,10 @@ impl Watcher {
         })
     }
 
-    async fn scanned(&mut self, work: &dyn Work) -> Result<Counts, String> {
+    async fn scanned(&mut self, work: &Arc<dyn Work>) -> Result<Counts, String> {
         let open: Vec<u32> =
             (0..self.run.shards.len() as u32).filter(|shard| !self.done.contains_key(shard)).collect();
-        let run = &self.run.name;
+        let run = &self.run;
         let found: Vec<_> = stream::iter(open)
             .map(|shard| async move { progress(work, run, shard).await.map(|progress| (shard, progress)) })
             .buffered(AT_ONCE)

@@ -4,6 +4,7 @@
 use longhaul_core::backfill::check::{Check, CheckedSide, RouteChecks, Verdict};
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::deletions::{Deleted, DeletionFailure};
+use longhaul_core::backfill::estimate::{Assumptions, Estimate};
 use longhaul_core::backfill::html::page;
 use longhaul_core::backfill::request::{BackfillRequest, Deletions};
 use longhaul_core::backfill::run::{Control, Run};
@@ -14,7 +15,6 @@ use longhaul_core::error::Failure;
 use longhaul_core::outcome::{Outcome, SkipReason};
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
-use serde_json::json;
 
 const BEGAN: u64 = 1_795_367_109_000;
 
@@ -169,10 +169,7 @@ fn facts(dry_run: bool) -> Facts {
             ],
         }],
         notes: Vec::new(),
-        estimate: Some(json!({
-            "objects": 19_005, "bytes": 32_000_000_000_u64, "requests": {"get": 22_010, "put": 22_640, "list": 23},
-            "lambdaGbSeconds": 5_120, "cost": {"requestsUsd": 0.13, "lambdaUsd": 0.07, "totalUsd": 0.2134}, "seconds": 260,
-        })),
+        estimate: serde_json::to_value(Estimate::of(&counts(dry_run), &Assumptions::default())).ok(),
         ended_ms: BEGAN + 224_000,
         bucket: "longhaul-work".into(),
         report: ["summary.json", "failures.csv", "deletions.csv", "report.html"]

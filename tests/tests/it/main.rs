@@ -8,6 +8,7 @@ mod flows;
 mod keys;
 mod run_items;
 mod report;
+mod scan;
 mod server_side;
 mod steps;
 mod wire;

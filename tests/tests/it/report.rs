@@ -116,7 +116,7 @@ impl Scene {
 
     fn input(&self) -> ReportInput {
         let run = RunRef { name: RUN.into(), attempt: self.run.attempt };
-        ReportInput { run, failure: None, results: Vec::new(), rounds: 0 }
+        ReportInput { run, failure: None, error: None, results: Vec::new(), rounds: 0 }
     }
 
     async fn report(&self) -> Reported {

@@ -8,10 +8,12 @@ use crate::error::StepError;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::backfill::check::RouteChecks;
 use longhaul_core::backfill::deletions::{Deleted, FAILURES_KEPT};
+use longhaul_core::backfill::estimate::{Assumptions, Estimate, Transfer};
 use longhaul_core::backfill::manifest::{Progress, manifest_key};
 use longhaul_core::backfill::run::{ControlObject, Hint, Run, checks_key, control_key, deleted_key, hint_key};
 use longhaul_core::backfill::states::ReportInput;
-use longhaul_core::backfill::summary::{Facts, RunSummary, estimate_key, summary_key};
+use longhaul_core::backfill::summary::{Facts, RunSummary, summary_key};
+use longhaul_core::config::{Overwrite, Route, Side};
 
 /// More than any object that is read whole here.
 const OBJECT_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -35,7 +37,6 @@ pub(crate) async fn gather(
     let control: Option<ControlObject> = find_json(clients, &control_key(name), OBJECT_MAX_BYTES).await?;
     let mut notes = Vec::new();
     let checks = lenient::<Vec<RouteChecks>>(clients, &checks_key(name), &mut notes).await?.unwrap_or_default();
-    let estimate = lenient(clients, &estimate_key(name), &mut notes).await?;
     if joined.strays > 0 {
         notes.push(format!("{} outcomes belong to no manifest of the run and count for nothing.", joined.strays));
     }
@@ -51,14 +52,14 @@ pub(crate) async fn gather(
         .await?;
     let mut facts = Facts {
         control: control.and_then(|control| control.control),
-        failure: input.failure.clone(),
+        failure: input.stopped_by(),
         counts: Default::default(),
         unscanned: 0,
         deletions: None,
         deletions_broken: input.results.iter().find_map(|end| end.error.as_ref()).map(|error| error.failure()),
         checks,
         notes,
-        estimate,
+        estimate: None,
         ended_ms: before.unwrap_or_else(|| context.clock.now_ms()),
         bucket: clients.work.bucket().to_owned(),
         report: Vec::new(),
@@ -68,10 +69,39 @@ pub(crate) async fn gather(
         facts.counts += &progress.counts;
         facts.unscanned += u32::from(!progress.done);
     }
+    let estimate = Estimate::of(&facts.counts, &assumptions(&facts.run));
+    facts.estimate = Some(serde_json::to_value(estimate).map_err(|error| StepError::bug(error.to_string()))?);
     if facts.run.request.delete.is_some() {
         facts.deletions = Some(deletions(clients, &facts.run.name, &progress).await?);
     }
     Ok(facts)
+}
+
+/// What the run itself tells of what an estimate assumes.
+fn assumptions(run: &Run) -> Assumptions {
+    let usual = Assumptions::default();
+    let ranges = run.routes.iter().filter_map(|route| route.options.max_ranges).max();
+    Assumptions {
+        concurrency: run.request.concurrency.unwrap_or(usual.concurrency),
+        shards: u32::try_from(run.shards.len()).unwrap_or(u32::MAX),
+        ranges: ranges.unwrap_or(usual.ranges),
+        never_overwrites: run.routes.iter().all(|route| route.options.overwrite == Overwrite::Never),
+        transfer: run.routes.iter().map(transfer).max_by_key(|transfer| *transfer as u8).unwrap_or_default(),
+        ..usual
+    }
+}
+
+/// Where the bytes of a route go. A Region that is not named may be another.
+fn transfer(route: &Route) -> Transfer {
+    let (from, to) = (&route.source, &route.destination);
+    let china = |side: &Side| side.region.as_ref().is_some_and(|region| region.starts_with("cn-"));
+    match (&from.endpoint, &to.endpoint) {
+        (Some(_), _) => Transfer::Free,
+        (None, Some(_)) => Transfer::Internet,
+        (None, None) if china(from) != china(to) => Transfer::Internet,
+        (None, None) if from.region.is_some() && from.region == to.region => Transfer::Free,
+        (None, None) => Transfer::BetweenRegions,
+    }
 }
 
 /// How far a shard has come: as its last manifest says, or the hint behind it.

@@ -1,7 +1,6 @@
 //! Where the manifests of a scan go.
 
 use super::control;
-use crate::clients::Clients;
 use crate::error::StepError;
 use crate::work::Work;
 use bytes::Bytes;
@@ -57,8 +56,8 @@ pub(crate) struct BucketLog {
 }
 
 impl BucketLog {
-    pub(crate) fn new(clients: &Clients, run: &Run, shard: u32, route: &Route) -> Self {
-        Self { work: clients.work.clone(), run: run.name.clone(), shard, route: route.clone(), number: 0 }
+    pub(crate) fn new(work: &Arc<dyn Work>, run: &Run, shard: u32, route: &Route) -> Self {
+        Self { work: work.clone(), run: run.name.clone(), shard, route: route.clone(), number: 0 }
     }
 
     fn key(&self, number: u32) -> String {

@@ -26,6 +26,7 @@ use longhaul_core::backfill::manifest::Progress;
 use longhaul_core::backfill::request::BackfillRequest;
 use longhaul_core::backfill::run::{Control, ControlObject, Run, Shard, control_key};
 use longhaul_core::config::Route;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use writer::{Stop, Writer};
 
@@ -90,7 +91,7 @@ pub async fn scan_shard_with(
     let found = run.shards.get(shard as usize).ok_or_else(unknown)?;
     let route = run.routes.get(found.route as usize).ok_or_else(unknown)?;
     let job = Job { route, shard: found, request: &run.request, started_ms: run.started_ms };
-    let mut log = BucketLog::new(clients, run, shard, route);
+    let mut log = BucketLog::new(&clients.work, run, shard, route);
     scan(clients, context, job, settings, &mut log).await
 }
 
@@ -138,10 +139,10 @@ pub async fn scan(
 }
 
 /// How far a shard has come.
-pub async fn progress(clients: &Clients, run: &Run, shard: u32) -> Result<Progress, StepError> {
+pub async fn progress(work: &Arc<dyn Work>, run: &Run, shard: u32) -> Result<Progress, StepError> {
     let found = run.shards.get(shard as usize).and_then(|shard| run.routes.get(shard.route as usize));
     let route = found.ok_or_else(|| StepError::bug(format!("run {} has no shard {shard}", run.name)))?;
-    BucketLog::new(clients, run, shard, route).recover().await
+    BucketLog::new(work, run, shard, route).recover().await
 }
 
 /// What the user wants of a run; `None` if it goes on.

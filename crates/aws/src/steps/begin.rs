@@ -1,12 +1,11 @@
 //! The beginning of an execution of `backfill`: locks, preflight, shards.
 
 use super::backfill::{as_json, put_new, record, replace};
-use super::shim::progress;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
 use crate::preflight::preflight;
-use crate::scan::shards;
+use crate::scan::{progress, shards};
 use futures::future::join_all;
 use longhaul_core::backfill::check::{RouteChecks, fatal};
 use longhaul_core::backfill::deletions::forbids_deletions;
@@ -35,7 +34,7 @@ pub(super) async fn begin(clients: &Clients, context: &Context, input: Begin) ->
     let reference = RunRef { name: run.name.clone(), attempt: run.attempt };
     let mut left = Vec::new();
     for (shard, _) in (0..).zip(&run.shards) {
-        if !progress(clients, &run, shard).await?.is_some_and(|progress| progress.done) {
+        if !progress(&clients.work, &run, shard).await?.done {
             left.push(ShardState::Scan(ShardWork { run: reference.clone(), shard }));
         }
     }

@@ -2,10 +2,9 @@
 
 use super::backfill::read_run;
 use super::begin::scans;
-use super::shim::progress;
 use crate::clients::Clients;
 use crate::error::StepError;
-use crate::scan::control;
+use crate::scan::{control, progress};
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::manifest::manifests_prefix;
 use longhaul_core::backfill::request::CONCURRENCY_DEFAULT;
@@ -82,7 +81,7 @@ async fn scanned(clients: &Clients, run: &Run) -> Result<Result<Scanned, Failure
     let bug = |told: String| Ok(Err(Failure::new(ErrorName::Bug.as_str(), told)));
     let mut scanned = Scanned { counts: Counts::default(), deleting: Vec::new() };
     for (shard, _) in (0..).zip(&run.shards) {
-        let progress = progress(clients, run, shard).await?.unwrap_or_default();
+        let progress = progress(&clients.work, run, shard).await?;
         if !progress.done {
             return bug(format!("the scan of shard {shard} did not come to its end, and nothing says why"));
         }

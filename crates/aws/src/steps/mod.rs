@@ -15,7 +15,6 @@ mod record;
 mod report;
 mod run_item;
 mod settle;
-mod shim;
 
 pub use backfill::{read_run, scan};
 pub use complete::complete;

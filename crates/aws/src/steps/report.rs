@@ -70,7 +70,7 @@ fn ended(input: ReportInput, summary: RunSummary) -> Reported {
 
 /// A run that failed before anything was written.
 fn unknown(input: ReportInput) -> Result<Reported, StepError> {
-    let Some(Failure { name, message }) = input.failure else {
+    let Some(Failure { name, message }) = input.stopped_by() else {
         return Err(StepError::rejected(format!("no run {:?} was ever begun", input.run.name)));
     };
     let cause = Failure::new("", format!("{name}: {message}")).message;

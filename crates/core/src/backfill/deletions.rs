@@ -93,6 +93,19 @@ fn overlap(one: &Side, other: &Side) -> bool {
     one.endpoint == other.endpoint && one.bucket == other.bucket && nested
 }
 
+/// True if two routes with overlapping destinations bring each object there from the same place.
+fn agree(one: &Route, other: &Route) -> bool {
+    let (outer, inner) = match one.destination.prefix.len() <= other.destination.prefix.len() {
+        true => (one, other),
+        false => (other, one),
+    };
+    let behind = |inner: &str, outer: &str| inner.strip_prefix(outer).map(str::to_owned);
+    let rest = behind(&inner.destination.prefix, &outer.destination.prefix);
+    let (from, to) = (&one.source, &other.source);
+    let same_bucket = from.endpoint == to.endpoint && from.bucket == to.bucket;
+    same_bucket && rest.is_some() && behind(&inner.source.prefix, &outer.source.prefix) == rest
+}
+
 /// Why nothing may be removed at the destination of `route`, where that is so: what its source lacks may be there
 /// because another route of `known` brought it, or because the source itself lies there.
 pub fn forbids_deletions(route: &Route, known: &[Route]) -> Option<String> {
@@ -103,10 +116,7 @@ pub fn forbids_deletions(route: &Route, known: &[Route]) -> Option<String> {
             route.name
         ));
     }
-    let other = known.iter().find(|other| {
-        let same = other.source == route.source && other.destination == *to;
-        !same && overlap(to, &other.destination)
-    })?;
+    let other = known.iter().find(|other| overlap(to, &other.destination) && !agree(route, other))?;
     let told = "delete would remove what route";
     Some(format!("route {:?}: {told} {:?} writes to the same place", route.name, other.name))
 }
@@ -147,6 +157,11 @@ mod tests {
         let mine = route(("a", ""), ("b", "x/"));
         assert_eq!(forbids_deletions(&mine, std::slice::from_ref(&mine)), None);
         assert_eq!(forbids_deletions(&mine, &[route(("c", ""), ("b", "y/")), route(("b", "x/"), ("d", ""))]), None);
+        // The same objects, brought by a route that is wider or narrower.
+        let part = route(("a", "x/"), ("b", "x/"));
+        assert_eq!(forbids_deletions(&part, &[route(("a", ""), ("b", "")), route(("a", "x/y/"), ("b", "x/y/"))]), None);
+        assert!(forbids_deletions(&part, &[route(("a", "y/"), ("b", "x/"))]).is_some());
+        assert!(forbids_deletions(&part, &[route(("a", "x/"), ("b", ""))]).is_some());
         for other in [("b", ""), ("b", "x/"), ("b", "x/y/")] {
             assert!(forbids_deletions(&mine, &[route(("c", ""), other)]).unwrap().contains("writes"), "{other:?}");
         }

@@ -66,7 +66,7 @@ async fn what_makes_no_sense_begins_nothing() {
     let route = serde_json::to_value(&world.route).unwrap();
     let mut nested = world.route.clone();
     nested.name = "nested".into();
-    nested.source.prefix = "x/".into();
+    nested.source.prefix = "y/".into();
     nested.destination.prefix = "x/".into();
     for (request, why) in [
         (json!({"routes": ["nowhere"]}), "nowhere"),

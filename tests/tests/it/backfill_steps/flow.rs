@@ -41,12 +41,12 @@ async fn removed(world: &World, shards: u32) -> u64 {
 #[tokio::test]
 async fn what_a_scan_finds_missing_is_removed() {
     let mut world = World::new().await;
-    world.route.destination.prefix = "to/".into();
+    (world.route.destination.bucket, world.route.destination.prefix) = ("mirror".into(), "to/".into());
     // Older than the run: what is newer is left alone.
     for number in 0..300 {
-        world.there.store().put("arrivals", &format!("to/{number:03}"), "x");
+        world.there.store().put("mirror", &format!("to/{number:03}"), "x");
     }
-    world.there.store().put("arrivals", "beside/the prefix", "x");
+    world.there.store().put("mirror", "beside/the prefix", "x");
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     for number in (0..300).step_by(3) {
         world.here.store().put("departures", &format!("{number:03}"), "x");
@@ -55,14 +55,14 @@ async fn what_a_scan_finds_missing_is_removed() {
     let shards = run_of(&world, "monday").await.shards.len() as u32;
     let results = carry_out(&world, begun.shards).await;
     let Gathered::Delete(all) = gather(&world, Gather { results, ..gathering(&begun.run) }).await else { panic!() };
-    assert_eq!(world.there.store().keys("arrivals").len(), 301, "nothing is removed before all is counted");
+    assert_eq!(world.there.store().keys("mirror").len(), 301, "nothing is removed before all is counted");
     for _ in 0..2 {
         let ends = carry_out(&world, all.shards.clone()).await;
         assert!(ends.iter().all(|end| end.error.is_none()));
         assert_eq!(removed(&world, shards).await, 200);
-        assert_eq!(world.there.store().keys("arrivals").len(), 101);
+        assert_eq!(world.there.store().keys("mirror").len(), 101);
     }
-    assert!(world.there.store().object("arrivals", "beside/the prefix").is_some());
+    assert!(world.there.store().object("mirror", "beside/the prefix").is_some());
 }
 
 #[tokio::test]

@@ -3,11 +3,14 @@
 use super::escape::text;
 use super::tables::table;
 use crate::backfill::summary::RunSummary;
-use crate::backfill::summary::words::{bytes, number};
-use serde_json::Value;
+use crate::backfill::summary::words::{bytes, duration, number, rate};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-/// Most rows of the table.
+/// Most rows of a table.
 const ROWS_MAX: usize = 80;
+/// Columns that come first, in their order; others follow by name.
+const FIRST: [&str; 5] = ["name", "told", "amount", "unit", "dollars"];
 
 /// `sourcePages` as `Source pages`.
 pub(super) fn spoken(name: &str) -> String {
@@ -26,77 +29,115 @@ pub(super) fn spoken(name: &str) -> String {
     words
 }
 
+/// Plain fields beside what came of them, fields of numbers as one table, and each list as a table of its own.
 pub(super) fn estimate(summary: &RunSummary) -> String {
-    let Some(estimate) = &summary.estimate else { return String::new() };
-    let mut rows = Vec::new();
-    flatten(&mut rows, "", "", estimate);
-    let rows: String = rows
-        .iter()
-        .take(ROWS_MAX)
-        .map(|(name, field, value)| {
-            let actual = actual(summary, field).unwrap_or_default();
-            format!(
-                "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{actual}</td></tr>",
-                text(name),
-                text(value)
-            )
-        })
-        .collect();
+    let Some(Value::Object(fields)) = &summary.estimate else { return String::new() };
+    let mut tables = plain(summary, fields) + &matrix(fields);
+    for (name, value) in fields {
+        if let Value::Array(items) = value {
+            tables.push_str(&list(name, items));
+        }
+    }
+    format!("<section aria-labelledby=\"estimate-title\"><h2 id=\"estimate-title\">Estimate</h2>{tables}</section>")
+}
+
+fn plain(summary: &RunSummary, fields: &Map<String, Value>) -> String {
+    let moved = !summary.request.dry_run;
+    let mut rows = String::new();
+    for (name, value) in fields.iter().take(ROWS_MAX) {
+        if matches!(value, Value::Object(_) | Value::Array(_) | Value::Null) {
+            continue;
+        }
+        let actual = match actual(summary, name).filter(|_| moved) {
+            Some(actual) => format!("<td class=\"n\">{actual}</td>"),
+            None if moved => "<td></td>".into(),
+            None => String::new(),
+        };
+        let (name, value) = (text(&spoken(name)), text(&told(name, value)));
+        rows.push_str(&format!("<tr><th scope=\"row\">{name}</th><td class=\"n\">{value}</td>{actual}</tr>"));
+    }
     let head = [("", ""), ("Estimate", "n"), ("Actual", "n")];
-    let table = table("estimate", "Estimate and actual", &head, &rows);
-    format!("<section aria-labelledby=\"estimate-title\"><h2 id=\"estimate-title\">Estimate</h2>{table}</section>")
+    table("estimate", "Estimate and actual", &head[..if moved { 3 } else { 2 }], &rows)
 }
 
-/// Each number and text of a document, with the names that lead to it and the last of them.
-fn flatten(rows: &mut Vec<(String, String, String)>, path: &str, field: &str, value: &Value) {
-    if rows.len() >= ROWS_MAX {
-        return;
+/// Fields that hold numbers by name: a column each, a row for each name.
+fn matrix(fields: &Map<String, Value>) -> String {
+    let columns: Vec<(&String, &Map<String, Value>)> = fields
+        .iter()
+        .filter_map(|(name, value)| value.as_object().map(|numbers| (name, numbers)))
+        .filter(|(_, numbers)| numbers.values().all(Value::is_number) && !numbers.is_empty())
+        .collect();
+    if columns.is_empty() {
+        return String::new();
     }
-    let under =
-        |name: &str| if path.is_empty() { spoken(name) } else { format!("{path}: {}", spoken(name).to_lowercase()) };
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                flatten(rows, &under(name), name, value);
-            }
-        }
-        Value::Array(values) => {
-            for (index, value) in values.iter().enumerate() {
-                let name = if values.len() == 1 { path.to_owned() } else { format!("{path} {}", index + 1) };
-                flatten(rows, &name, field, value);
-            }
-        }
-        Value::Null => {}
-        Value::Bool(value) => rows.push((path.to_owned(), field.to_owned(), if *value { "yes" } else { "no" }.into())),
-        Value::String(value) => rows.push((path.to_owned(), field.to_owned(), value.clone())),
-        Value::Number(value) => rows.push((path.to_owned(), field.to_owned(), told(field, value))),
-    }
+    let names: BTreeSet<&String> = columns.iter().flat_map(|(_, numbers)| numbers.keys()).collect();
+    let row = |name: &&String| {
+        let cell = |numbers: &Map<String, Value>| {
+            let value = numbers.get(*name).map_or_else(|| "0".into(), |value| told("", value));
+            format!("<td class=\"n\">{}</td>", text(&value))
+        };
+        let cells: String = columns.iter().map(|(_, numbers)| cell(numbers)).collect();
+        format!("<tr><th scope=\"row\">{}</th>{cells}</tr>", text(name))
+    };
+    let rows: String = names.iter().take(ROWS_MAX).map(row).collect();
+    let heads: Vec<String> = columns.iter().map(|(name, _)| text(&spoken(name))).collect();
+    let mut head = vec![("Requests", "")];
+    head.extend(heads.iter().map(|name| (name.as_str(), "n")));
+    format!("<h3>Requests</h3>{}", table("estimate-requests", "Estimated requests", &head, &rows))
 }
 
-fn told(field: &str, value: &serde_json::Number) -> String {
+fn list(name: &str, items: &[Value]) -> String {
+    let items: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
+    let Some(first) = items.first() else { return String::new() };
+    let mut columns: Vec<&String> = first.keys().collect();
+    let place = |column: &str| FIRST.iter().position(|first| *first == column).unwrap_or(FIRST.len());
+    columns.sort_by_key(|column| place(column));
+    let is_number = |column: &String| first.get(column).is_some_and(Value::is_number);
+    let cell = |item: &Map<String, Value>, column: &String| {
+        let value = item.get(column).map(|value| told(column, value)).unwrap_or_default();
+        format!("<td{}>{}</td>", if is_number(column) { " class=\"n\"" } else { "" }, text(&value))
+    };
+    let row = |item: &&Map<String, Value>| {
+        format!("<tr>{}</tr>", columns.iter().map(|column| cell(item, column)).collect::<String>())
+    };
+    let rows: String = items.iter().take(ROWS_MAX).map(row).collect();
+    let heads: Vec<String> = columns.iter().map(|column| text(&spoken(column))).collect();
+    let head: Vec<(&str, &str)> = heads
+        .iter()
+        .zip(&columns)
+        .map(|(head, column)| (head.as_str(), if is_number(column) { "n" } else { "" }))
+        .collect();
+    let title = text(&spoken(name));
+    format!("<h3>{title}</h3>{}", table(&format!("estimate-{title}").to_lowercase(), &title, &head, &rows))
+}
+
+fn told(field: &str, value: &Value) -> String {
     let lower = field.to_lowercase();
-    match value.as_u64() {
-        Some(whole) if lower.ends_with("bytes") => bytes(whole),
-        Some(whole) => number(whole),
-        None => value.as_f64().map_or_else(|| value.to_string(), |value| format!("{value:.2}")),
+    match value {
+        Value::String(value) => value.clone(),
+        Value::Bool(value) => if *value { "yes" } else { "no" }.into(),
+        Value::Number(value) => match (value.as_u64(), value.as_f64()) {
+            (Some(whole), _) if lower.ends_with("bytes") => bytes(whole),
+            (Some(whole), _) if lower == "seconds" => duration(whole.saturating_mul(1_000)),
+            (Some(whole), _) if lower == "rate" => rate(whole as f64),
+            (Some(whole), _) => number(whole),
+            (None, Some(value)) if value >= 1_000.0 || value == value.trunc() => number(value.round() as u64),
+            (None, Some(value)) if value.abs() < 0.1 => format!("{value:.4}"),
+            (None, Some(value)) => format!("{value:.2}"),
+            (None, None) => value.to_string(),
+        },
+        // Deeper than anything that is estimated.
+        other => other.to_string(),
     }
 }
 
 /// What a field of the estimate came to, where the run counted it.
 fn actual(summary: &RunSummary, field: &str) -> Option<String> {
-    if summary.request.dry_run {
-        return None;
-    }
     let tally = &summary.tally;
     Some(match field {
-        "objects" => number(tally.objects()),
+        "objects" => number(tally.migrated + tally.unchanged),
         "bytes" => bytes(tally.bytes),
-        "parts" => number(tally.parts),
-        "manifests" => number(summary.manifests),
-        "executions" => number(summary.executions),
-        "sourcePages" => number(summary.counts.source_pages),
-        "destinationPages" => number(summary.counts.destination_pages),
-        "seconds" => number(summary.ended_ms.saturating_sub(summary.started_ms) / 1_000),
+        "seconds" => duration(summary.ended_ms.saturating_sub(summary.started_ms) / 1_000 * 1_000),
         _ => return None,
     })
 }
@@ -112,16 +153,32 @@ mod tests {
     }
 
     #[test]
-    fn any_document_becomes_rows() {
-        let mut rows = Vec::new();
-        flatten(
-            &mut rows,
-            "",
-            "",
-            &json!({"bytes": 2048, "cost": {"usdTotal": 1.5, "lines": [{"a": 1}, {"a": 2}]}, "none": null}),
+    fn values_are_told_by_their_fields() {
+        let cases = [
+            ("logBytes", json!(2_048), "2 KiB"),
+            ("seconds", json!(90), "1 min 30 s"),
+            ("rate", json!(1_048_576), "1 MiB/s"),
+            ("dollars", json!(0.0123), "0.0123"),
+            ("total", json!(12.345), "12.35"),
+            ("gbSeconds", json!(12_345.6), "12,346"),
+            ("exceeded", json!(true), "yes"),
+        ];
+        for (field, value, expected) in cases {
+            assert_eq!(told(field, &value), expected);
+        }
+    }
+
+    #[test]
+    fn lists_and_numbers_become_tables() {
+        let value = json!({"source": {"GetObject": 5}, "work": {"PutObject": 7}, "text": {"a": "b"}});
+        let html = matrix(value.as_object().unwrap_or(&Map::new()));
+        assert_eq!(html.matches("<tr>").count(), 3, "{html}");
+        let html = list("lines", &[json!({"dollars": 1.5, "name": "<x>"}), json!({"name": "y"})]);
+        assert!(
+            html.contains("<th scope=\"col\" class=\"\">Name</th><th scope=\"col\" class=\"n\">Dollars</th>"),
+            "{html}"
         );
-        let rows: Vec<String> = rows.into_iter().map(|(name, _, value)| format!("{name} = {value}")).collect();
-        let expected = ["Bytes = 2 KiB", "Cost: lines 1: a = 1", "Cost: lines 2: a = 2", "Cost: usd total = 1.50"];
-        assert_eq!(rows, expected);
+        assert!(html.contains("<td>&lt;x&gt;</td><td class=\"n\">1.50</td>"), "{html}");
+        assert_eq!(list("none", &[]), "");
     }
 }

@@ -113,7 +113,8 @@ pub struct RunSummary {
     pub checks: Vec<RouteChecks>,
     /// What else the reader has to know.
     pub notes: Vec<String>,
-    /// What the run was expected to take and cost.
+    /// What the run was expected to take and cost: an [`Estimate`](crate::backfill::estimate::Estimate) of what was
+    /// offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Value>,
     /// The work bucket.
@@ -154,9 +155,4 @@ pub fn summary_key(run: &str) -> String {
 /// The key of the page.
 pub fn page_key(run: &str) -> String {
     format!("{}report.html", report_prefix(run))
-}
-
-/// The key of the estimate, where one was made.
-pub fn estimate_key(run: &str) -> String {
-    format!("{}estimate.json", report_prefix(run))
 }
