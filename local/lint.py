@@ -25,6 +25,8 @@ INTEGRATIONS = {
 def sample(match):
     """An ARN in place of a substitution: statelint refuses a Resource that is none."""
     name = match.group(1)
+    if name.endswith("Bucket"):
+        return name.lower()
     if name.endswith("FunctionArn"):
         return f"arn:aws:lambda:us-east-1:111111111111:function:{name}"
     if name.endswith("StateMachineArn"):

@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn pages_ascend_and_miss_nothing() {
-        let (source, copy) =
-            (Generated { count: 30_000, copy: false }, Generated { count: 30_000, copy: true });
+        let (source, copy) = (Generated { count: 30_000, copy: false }, Generated { count: 30_000, copy: true });
         let (keys, groups) = all(source, "", "", 777);
         assert_eq!((keys.len(), groups.len()), (30_000, 0));
         assert!(keys.is_sorted_by(|one, other| one < other));

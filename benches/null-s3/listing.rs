@@ -47,7 +47,8 @@ fn page<'a>(bucket: &'a Bucket, prefix: &str, delimiter: &str, after: &str, most
         let group = rest.find(delimiter).filter(|_| !delimiter.is_empty());
         let group = group.map(|at| &key[..prefix.len() + at + delimiter.len()]);
         // A group that an earlier page has named, or this one.
-        if group.is_some_and(|group| after.starts_with(group) || page.prefixes.last().is_some_and(|last| last == group)) {
+        if group.is_some_and(|group| after.starts_with(group) || page.prefixes.last().is_some_and(|last| last == group))
+        {
             last = Some(key.as_str());
             continue;
         }

@@ -100,10 +100,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let begun = Instant::now();
     let listed = if args.sdk {
-        let (one, other) = tokio::try_join!(
-            listed_by_sdk(&clients, &route.source),
-            listed_by_sdk(&clients, &route.destination)
-        )?;
+        let (one, other) =
+            tokio::try_join!(listed_by_sdk(&clients, &route.source), listed_by_sdk(&clients, &route.destination))?;
         json!({"source": one, "destination": other})
     } else {
         let progress = scanned(&clients, &route).await?;

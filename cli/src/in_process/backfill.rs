@@ -20,8 +20,14 @@ struct ListObjects {
 
 /// What a ResultWriter is given, as far as it matters here.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct PutObject {
+    parameters: ResultsPlace,
+}
+
+/// Where results go.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ResultsPlace {
     bucket: String,
     prefix: String,
 }
@@ -39,8 +45,8 @@ impl Runner {
 impl Functions {
     /// The keys under a prefix of the work bucket, as the distributed Map takes them.
     pub(super) async fn list_objects(&self, input: Value) -> Result<Value, TaskError> {
-        let ListObjects { prefix } = serde_json::from_value(input)
-            .map_err(|error| failure(&StepError::bug(format!("no listing: {error}"))))?;
+        let ListObjects { prefix } =
+            serde_json::from_value(input).map_err(|error| failure(&StepError::bug(format!("no listing: {error}"))))?;
         let work = &self.shared.clients.work;
         let (mut items, mut after) = (Vec::new(), None);
         loop {
@@ -55,7 +61,7 @@ impl Functions {
 
     /// Drops the results of a distributed Map: the outcome objects say the same. Answers as the service does.
     pub(super) fn put_object(input: Value) -> Result<Value, TaskError> {
-        let PutObject { bucket, prefix } = serde_json::from_value(input)
+        let PutObject { parameters: ResultsPlace { bucket, prefix } } = serde_json::from_value(input)
             .map_err(|error| failure(&StepError::bug(format!("no results to write: {error}"))))?;
         Ok(json!({"ResultWriterDetails": {"Bucket": bucket, "Key": format!("{prefix}/manifest.json")}}))
     }

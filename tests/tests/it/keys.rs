@@ -61,7 +61,7 @@ fn csv(keys: &[String]) -> Vec<u8> {
 #[tokio::test]
 async fn a_list_is_read_from_either_bucket_packed_or_not() {
     let world = world().await;
-    let keys = many(30_000);
+    let keys = many(8_000);
     let text = csv(&keys);
     let (one, two) = text.split_at(text.len() / 3);
     let store = world.here.store();
@@ -85,7 +85,7 @@ async fn a_list_is_read_from_either_bucket_packed_or_not() {
         let entries = read(&world, &keys_from, Place::Start).await.unwrap();
         assert_eq!(keys_of(&entries), keys, "{keys_from:?}");
         assert_eq!(entries[0].object.bucket, "departures");
-        for at in [0, 1, 17_000, keys.len() - 1] {
+        for at in [0, 1, 5_000, keys.len() - 1] {
             let place = entries[at].place.clone();
             let rest = read(&world, &keys_from, place).await.unwrap();
             assert_eq!(rest, entries[at + 1..], "{keys_from:?} behind {at}");
@@ -99,7 +99,7 @@ async fn a_list_is_read_from_either_bucket_packed_or_not() {
 #[tokio::test]
 async fn broken_connections_lose_and_double_nothing() {
     let world = world().await;
-    let keys = many(20_000);
+    let keys = many(6_000);
     world.here.store().put("lists", "plain", csv(&keys));
     world.here.store().put("lists", "packed", packed(&[&csv(&keys)]));
     for key in ["plain", "packed"] {
@@ -117,7 +117,7 @@ async fn broken_connections_lose_and_double_nothing() {
 #[tokio::test]
 async fn a_list_that_is_replaced_is_refused() {
     let world = world().await;
-    let keys = many(200_000);
+    let keys = many(40_000);
     let own = KeysFrom { bucket: world.clients.work.bucket().to_owned(), ..list(KeysFormat::Csv, "l") };
     for from in [list(KeysFormat::Csv, "l"), own] {
         world.here.store().put("lists", "l", csv(&keys));
@@ -126,8 +126,8 @@ async fn a_list_that_is_replaced_is_refused() {
         world.here.faults().add(Rule::on("GetObject").times(1).fails(Fault::CutBody { after: 1_000 }));
         let mut reader = KeysReader::open(&world.clients, &world.route, &from, Place::Start).await.unwrap();
         assert!(reader.next().await.unwrap().is_some());
-        world.here.store().put("lists", "l", csv(&many(200_001)));
-        world.clients.work.put("l", csv(&many(200_001)).into()).await.unwrap();
+        world.here.store().put("lists", "l", csv(&many(40_001)));
+        world.clients.work.put("l", csv(&many(40_001)).into()).await.unwrap();
         let error = loop {
             match reader.next().await {
                 Ok(Some(_)) => {}

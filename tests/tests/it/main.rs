@@ -1,6 +1,7 @@
 //! Contract, steps, flows, faults and repeats: one binary.
 #![allow(clippy::unwrap_used)]
 
+mod backfill;
 mod backfill_steps;
 mod contract;
 mod estimate;

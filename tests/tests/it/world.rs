@@ -190,6 +190,11 @@ impl World {
         self.runner.run_migrate(execution, request, Arc::default()).await
     }
 
+    /// Runs one execution of the real state machine for backfills, and whatever it starts.
+    pub(crate) async fn backfill(&self, execution: &str, request: serde_json::Value) -> longhaul_asl::Outcome {
+        self.runner.run_backfill(execution, request, Arc::default()).await
+    }
+
     /// The same, with everything that the steps counted.
     pub(crate) async fn migrate_counted(&self, execution: &str, request: &Request) -> (Ended, Tally) {
         let live = Arc::<Live>::default();

@@ -40,9 +40,11 @@ pub(crate) async fn gather(
     if joined.strays > 0 {
         notes.push(format!("{} outcomes belong to no manifest of the run and count for nothing.", joined.strays));
     }
-    // The same report again tells the same time.
+    // The same report again tells the same time, unless the run went on meanwhile.
     let before: Option<RunSummary> = lenient(clients, &summary_key(name), &mut Vec::new()).await?;
-    let before = before.filter(|before| before.attempt == run.attempt).map(|before| before.ended_ms);
+    let before = before
+        .filter(|before| before.attempt == run.attempt && before.ended_ms >= joined.added.ended_ms)
+        .map(|before| before.ended_ms);
 
     let shards = u32::try_from(run.shards.len()).unwrap_or(u32::MAX);
     let progress: Vec<Progress> = stream::iter(0..shards)
@@ -86,9 +88,15 @@ fn assumptions(run: &Run) -> Assumptions {
         shards: u32::try_from(run.shards.len()).unwrap_or(u32::MAX),
         ranges: ranges.unwrap_or(usual.ranges),
         never_overwrites: run.routes.iter().all(|route| route.options.overwrite == Overwrite::Never),
+        compared: run.routes.iter().any(|route| is_plain(&route.destination)),
         transfer: run.routes.iter().map(transfer).max_by_key(|transfer| *transfer as u8).unwrap_or_default(),
         ..usual
     }
+}
+
+/// True if a side is reached without TLS.
+fn is_plain(side: &Side) -> bool {
+    side.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
 }
 
 /// Where the bytes of a route go. A Region that is not named may be another.

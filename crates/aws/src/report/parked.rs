@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 /// Two unfinished tables, whose text doubles at most as JSON, and an adder.
 const PARKED_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Everything learnt from the manifests up to a place. It depends on nothing but what lies before that place, so a
-/// round that is done twice parks the same.
+/// Everything learnt from the manifests up to a place. It depends on nothing but what lies before that place: whoever
+/// takes it up, a round that is repeated too, comes to the same end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Progress {

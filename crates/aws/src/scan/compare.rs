@@ -142,10 +142,9 @@ impl Merge<'_> {
                 self.save_at_times(writer).await?;
                 continue;
             }
-            let Some(turn) = turn(
-                self.source.peek().map(|found| found.key),
-                self.destination.peek().map(|found| found.key),
-            ) else {
+            let Some(turn) =
+                turn(self.source.peek().map(|found| found.key), self.destination.peek().map(|found| found.key))
+            else {
                 break;
             };
             let step = self.step(turn);
@@ -171,10 +170,9 @@ impl Merge<'_> {
         let (source, destination) = (&mut self.source, &mut self.destination);
         let first = before == (0, 0);
         let turning = async {
-            tokio::try_join!(
-                async { if source.needs_page() { source.turn_page().await } else { Ok(()) } },
-                async { if destination.needs_page() { destination.turn_page().await } else { Ok(()) } },
-            )
+            tokio::try_join!(async { if source.needs_page() { source.turn_page().await } else { Ok(()) } }, async {
+                if destination.needs_page() { destination.turn_page().await } else { Ok(()) }
+            },)
         };
         let turned = if first {
             turning.await.map(drop)
@@ -230,7 +228,7 @@ impl Merge<'_> {
                 bucket: self.scan.job.route.source.bucket.clone(),
                 key: self.source_key(source.key),
                 size: Some(size),
-                etag: Some(ETag::new(source.etag)),
+                etag: Some(ETag::new(source.etag)).filter(|etag| !etag.as_str().is_empty()),
                 ..ObjectRef::default()
             },
             archived: source.archived,
@@ -255,9 +253,7 @@ impl Merge<'_> {
     }
 
     fn extra(&self, destination: Found<'_>) -> Step {
-        let is_older = |modified: i64| {
-            i128::from(modified) * 1_000 < i128::from(self.scan.job.started_ms)
-        };
+        let is_older = |modified: i64| i128::from(modified) * 1_000 < i128::from(self.scan.job.started_ms);
         if self.scan.job.request.delete.is_none() || !destination.modified.is_some_and(is_older) {
             return Step::Plain(Plain { size: 0, stands: true, what: What::Extra });
         }

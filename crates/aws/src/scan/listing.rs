@@ -263,7 +263,8 @@ impl Listing {
             Some(key) => format!("behind key {key:?}"),
             None => "from its beginning".to_owned(),
         };
-        let message = format!("page {number} of this scan, {after}: {}", error.message);
+        // The cause comes first: a long key must not crowd it out.
+        let message = format!("{}; it was page {number} of this scan, {after}", error.message);
         let message = longhaul_core::error::Failure::new("", message).message;
         StepError { message, ..error }
     }
@@ -271,7 +272,8 @@ impl Listing {
 
 /// The index of the first object of a page whose key behind the prefix is above `limit`.
 fn first_above(page: &Page, prefix: usize, limit: &str) -> usize {
-    let is_above = |index: usize| page.get(index).is_some_and(|found| found.key.as_bytes()[prefix..] > *limit.as_bytes());
+    let is_above =
+        |index: usize| page.get(index).is_some_and(|found| found.key.as_bytes()[prefix..] > *limit.as_bytes());
     let (mut from, mut to) = (0, page.len());
     while from < to {
         let middle = from + (to - from) / 2;

@@ -159,7 +159,9 @@ impl Reading {
     fn open(&mut self, name: &[u8]) -> Result<(), String> {
         self.depth += 1;
         match self.depth {
-            1 if name != b"ListBucketResult" => return Err(format!("not a listing: {}", String::from_utf8_lossy(name))),
+            1 if name != b"ListBucketResult" => {
+                return Err(format!("not a listing: {}", String::from_utf8_lossy(name)));
+            }
             2 => {
                 self.section = match name {
                     b"Contents" => Section::Contents,
@@ -268,9 +270,10 @@ fn decoded(text: &str) -> Result<Cow<'_, str>, String> {
 fn seconds(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let digits = |from: usize, to: usize| {
-        bytes.get(from..to)?.iter().try_fold(0_i64, |sum, byte| {
-            byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
-        })
+        bytes
+            .get(from..to)?
+            .iter()
+            .try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
     };
     let marked = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     let simple = bytes.last() == Some(&b'Z') && marked.iter().all(|(at, mark)| bytes.get(*at) == Some(mark));
@@ -290,7 +293,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#;
+    const HEAD: &str =
+        r#"<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#;
 
     fn page(inner: &str) -> Result<Page, String> {
         Page::parse(format!("{HEAD}{inner}</ListBucketResult>").as_bytes())
@@ -307,8 +311,7 @@ mod tests {
              <NextContinuationToken>a+b%2F==</NextContinuationToken>",
         )
         .unwrap();
-        let first =
-            Found { key: "a/b \u{e9}+", etag: "d41d", size: 5, modified: Some(1_793_491_200), archived: true };
+        let first = Found { key: "a/b \u{e9}+", etag: "d41d", size: 5, modified: Some(1_793_491_200), archived: true };
         assert_eq!(page.get(0), Some(first));
         assert_eq!(page.get(1), Some(Found { key: "c", etag: "", size: 0, modified: None, archived: false }));
         assert_eq!((page.get(2), page.len()), (None, 2));
@@ -333,7 +336,10 @@ mod tests {
         assert!(page(&format!("<Contents><Key>k</Key></Contents>{end}")).unwrap_err().contains("size"));
         assert!(page(&format!("<Contents><Size>1</Size></Contents>{end}")).unwrap_err().contains("key"));
         assert!(page(&format!("<Contents><Key>k</Key><Size>-1</Size></Contents>{end}")).is_err());
-        assert!(page(&format!("<EncodingType>url</EncodingType><Contents><Key>%FF</Key><Size>1</Size></Contents>{end}")).is_err());
+        assert!(
+            page(&format!("<EncodingType>url</EncodingType><Contents><Key>%FF</Key><Size>1</Size></Contents>{end}"))
+                .is_err()
+        );
         for body in ["", "<Error><Code>x</Code></Error>", "<html>", HEAD] {
             assert!(Page::parse(body.as_bytes()).is_err(), "{body:?}");
         }

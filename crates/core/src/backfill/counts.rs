@@ -109,9 +109,12 @@ counts! {
     mirrored,
     /// Ranges of the large ones, which functions copy at once.
     ranges,
+    /// Of those, the ones of mirrored layouts.
+    mirrored_ranges,
     /// Of the large ones, those beyond S3's limit, which will fail.
     too_large,
-    /// Of the offered, those under whose key the destination holds another object.
+    /// Of the offered that go whole, those under whose key the destination holds another object: where the ledger does
+    /// not know them, their first write is refused.
     differing,
     /// Of the offered, those in a storage class that has to be restored before a read.
     archived,
@@ -150,7 +153,9 @@ impl Counts {
             self.large_bytes += size;
             self.parts += parts;
             self.mirrored += u64::from(mirrored);
-            self.ranges += ranges_of(size, parts);
+            let ranges = ranges_of(size, parts);
+            self.ranges += ranges;
+            self.mirrored_ranges += if mirrored { ranges } else { 0 };
             self.too_large += u64::from(size > OBJECT_MAX);
         }
     }

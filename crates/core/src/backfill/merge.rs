@@ -54,8 +54,8 @@ impl fmt::Display for Disorder {
         let Self { first, then } = self;
         write!(
             f,
-            "{then:?} was listed behind {first:?}: this store does not list in the order of UTF-8 bytes, so that two \
-             listings cannot be compared. Nothing was skipped: the scan stopped before these keys"
+            "this store does not list in the order of UTF-8 bytes, so that two listings cannot be compared. Nothing was \
+             skipped: the scan stopped before these keys. {then:?} was listed behind {first:?}"
         )
     }
 }

@@ -175,7 +175,7 @@ impl Prices {
         ];
         for (name, steps) in steps {
             let ends = steps.iter().map(|step| step.up_to_gb.unwrap_or(f64::INFINITY));
-            if !ends.clone().is_sorted_by(|one, next| one < next) || ends.last() != Some(f64::INFINITY) {
+            if !ends.clone().is_sorted_by(|one, next| one < next) || ends.clone().next_back() != Some(f64::INFINITY) {
                 return Err(format!("prices: {name}: each step ends behind the one before, the last has no upToGb"));
             }
         }

@@ -346,6 +346,7 @@ fn the_template_agrees() {
         known("Unused", "Migrate", plan, &format!("{plan}\n        Unused: !Sub {integration}:x")),
         known("StartExecutionSync", "Migrate", integration, "arn:aws:states:::states"),
         known("Migrate", "Backfill", "ListObjects:", "ListObject:").blame("CopyManifests"),
+        known("WorkBucket", "Backfill", "!Ref WorkBucket", "!Ref Source"),
         known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!Ref Backfill"),
         known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!GetAtt Migrate.Arn"),
         known("ScanFunctionArn", "Backfill", "statemachine/backfill.asl.json", "statemachine/backfills.asl.json")

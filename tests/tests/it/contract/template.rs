@@ -34,11 +34,12 @@ pub(super) fn check(documents: &Documents, machines: &[(&str, Json)]) -> Vec<Str
         hurried(&functions),
     ]
     .concat();
-    let ids: Vec<&str> = resources(&template, MACHINE).map(|(id, _)| id).collect();
+    let of = |kind| resources(&template, kind).map(|(id, _)| id).collect::<Vec<&str>>();
+    let (ids, buckets) = (of(MACHINE), of("AWS::S3::Bucket"));
     for (name, machine) in machines {
         let (states, substitutions) = (states(machine), substitutions(&template, name));
         violations.extend(used(&states, &substitutions));
-        violations.extend(meant(&substitutions, &functions, &ids));
+        violations.extend(meant(&substitutions, &functions, &ids, &buckets));
         violations.extend(timeouts(&states, &functions));
     }
     violations
@@ -147,14 +148,25 @@ fn used(states: &[RawState<'_>], given: &BTreeMap<&str, &Yaml>) -> Vec<String> {
     violations
 }
 
-/// `XFunctionArn` is the ARN of function X, and `XStateMachineArn` that of the state machine X; any other substitution is
-/// an integration, built with the partition.
-fn meant(given: &BTreeMap<&str, &Yaml>, functions: &[Function<'_>], machines: &[&str]) -> Vec<String> {
+/// `XFunctionArn` is the ARN of function X, and `XStateMachineArn` that of the state machine X; `XBucket` names the bucket of
+/// that name. Any other substitution is an integration, built with the partition.
+fn meant(
+    given: &BTreeMap<&str, &Yaml>,
+    functions: &[Function<'_>],
+    machines: &[&str],
+    buckets: &[&str],
+) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, value) in given {
         if let Some(id) = name.strip_suffix("StateMachineArn") {
             if tagged(value, "Ref") != Some(id) || !machines.contains(&id) {
                 violations.push(format!("{name}: not the state machine it names"));
+            }
+            continue;
+        }
+        if name.ends_with("Bucket") {
+            if tagged(value, "Ref") != Some(name) || !buckets.contains(name) {
+                violations.push(format!("{name}: not the bucket it names"));
             }
             continue;
         }

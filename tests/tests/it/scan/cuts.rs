@@ -90,9 +90,25 @@ impl Work for Flaky {
 }
 
 fn keys(chance: &mut Chance) -> BTreeSet<String> {
-    const PIECES: [&str; 16] =
-        ["a", "b", "/", "//", "deep/down/", "\u{e9}", "\u{FF21}", "\u{1F980}", "+", " ", "%2F", "~", "&<", "..", "0", "z/"];
-    let mut keys = BTreeSet::new();
+    const PIECES: [&str; 16] = [
+        "a",
+        "b",
+        "/",
+        "//",
+        "deep/down/",
+        "\u{e9}",
+        "\u{FF21}",
+        "\u{1F980}",
+        "+",
+        " ",
+        "%2F",
+        "~",
+        "&<",
+        "..",
+        "0",
+        "z/",
+    ];
+    let mut keys: BTreeSet<String> = BTreeSet::new();
     for _ in 0..chance.below(60) {
         let mut key = String::new();
         // Some are what others begin with.

@@ -25,8 +25,10 @@ async fn both_sides() -> World {
     there.put("arrivals", "bytes", "123456789");
     let paired = there.put("arrivals", "paired", "987654321");
     let here = world.here.store();
-    here.put_generated("departures", "parts", 12 * MIB, Some(6 * MIB));
-    there.put_generated("arrivals", "parts", 12 * MIB, Some(5 * MIB));
+    let bytes = Bytes::from(World::bytes(9, 12 * MIB));
+    let cut = |each: u64| bytes.chunks((each * MIB) as usize).map(|part| bytes.slice_ref(part)).collect();
+    here.put_parts("departures", "parts", cut(6));
+    there.put_parts("arrivals", "parts", cut(5));
 
     let source = here.object("departures", "paired").unwrap();
     let key = ledger_key(&world.route, "paired").unwrap();
@@ -120,7 +122,10 @@ async fn offers_carry_what_was_listed() {
     let manifests = scanned(&world, BackfillRequest::default()).await;
     let object = &manifests[0].objects[0];
     let etag = world.here.store().object("departures", "a").unwrap().etag.clone();
-    assert_eq!((object.bucket.as_str(), object.size, object.etag.clone()), ("departures", Some(9), Some(ETag::new(&etag))));
+    assert_eq!(
+        (object.bucket.as_str(), object.size, object.etag.clone()),
+        ("departures", Some(9), Some(ETag::new(&etag)))
+    );
     assert_eq!(manifests[0].header.route, world.route);
     assert_eq!(counts(&manifests).archived, 1);
     // What the destination cannot hold is offered, so that it fails with a reason.
@@ -139,8 +144,7 @@ async fn only_what_is_older_than_the_run_is_removed() {
     let found = run(world.context().clock.now_ms() + 60_000);
     assert_eq!(scan(&world, &found).await.unwrap(), ScanEnd::Done);
     let manifests = manifests(&world.clients, &found, 0).await;
-    let deletion =
-        Deletion { delete: "d/old".into(), source_key: "s/old".into(), etag: ETag::new(&old.etag), size: 5 };
+    let deletion = Deletion { delete: "d/old".into(), source_key: "s/old".into(), etag: ETag::new(&old.etag), size: 5 };
     assert_eq!(manifests.iter().flat_map(|manifest| manifest.deletions.clone()).collect::<Vec<_>>(), [deletion]);
     assert_eq!((counts(&manifests).extra, counts(&manifests).deletions), (1, 1));
 

@@ -56,8 +56,9 @@ async fn keys_of_every_kind_are_spread() {
     // Numbers that begin alike: nothing tells them apart for a long while.
     let numbered: Vec<String> = (0..3_000).map(|number| format!("object-number-{number:08}.bin")).collect();
     assert_even(&split(&numbered, 4).await, 4);
-    let dated: Vec<String> =
-        (0..4_000).map(|n| format!("{:04}/{:02}/{:02}/{}", 2020 + n / 800, n % 12 + 1, n % 28 + 1, hashed(n))).collect();
+    let dated: Vec<String> = (0..4_000)
+        .map(|n| format!("{:04}/{:02}/{:02}/{}", 2020 + n / 800, n % 12 + 1, n % 28 + 1, hashed(n)))
+        .collect();
     assert_even(&split(&dated, 8).await, 8);
     // More folders than are looked at one by one, and keys beside them.
     let many: Vec<String> = (0..3_000).map(|n| format!("customer-{:03}/{}", n % 300, hashed(n))).collect();

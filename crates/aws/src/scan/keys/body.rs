@@ -34,7 +34,14 @@ pub(super) struct Body {
 #[derive(Debug)]
 enum Origin {
     Work(Arc<dyn Work>),
-    Side { client: aws_sdk_s3::Client, side: Side, open: Option<Open> },
+    Side(Box<Reading>),
+}
+
+#[derive(Debug)]
+struct Reading {
+    client: aws_sdk_s3::Client,
+    side: Side,
+    open: Option<Open>,
 }
 
 #[derive(Debug)]
@@ -52,7 +59,7 @@ impl Body {
         } else {
             // The account that owns the source's bucket need not own this one.
             let side = Side { bucket: bucket.to_owned(), owner: None, ..source.clone() };
-            Origin::Side { client: clients.sides.client(&side).await?, side, open: None }
+            Origin::Side(Box::new(Reading { client: clients.sides.client(&side).await?, side, open: None }))
         };
         Ok(Self { origin, key: key.to_owned(), at: 0, etag: None, failures: 0, ended: false })
     }
@@ -71,8 +78,8 @@ impl Body {
                     return Ok(piece);
                 }
                 Err(error) => {
-                    if let Origin::Side { open, .. } = &mut self.origin {
-                        *open = None;
+                    if let Origin::Side(reading) = &mut self.origin {
+                        reading.open = None;
                     }
                     self.failures += 1;
                     if self.failures >= TRIES || !error.name.is_retryable() {
@@ -90,7 +97,8 @@ impl Body {
         let Self { origin, key, at, etag, .. } = self;
         match origin {
             Origin::Work(work) => window(work.as_ref(), key, *at, etag).await,
-            Origin::Side { client, side, open } => {
+            Origin::Side(reading) => {
+                let Reading { client, side, open } = reading.as_mut();
                 if open.is_none() {
                     *open = Some(opened(client, side, key, *at, etag).await?);
                 }

@@ -104,7 +104,10 @@ impl Shape {
 
     /// Executions of `migrate`: the manifests that were written, or as many as are needed.
     fn manifests(&self, counts: &Counts) -> u64 {
-        counts.manifests.max(self.small_manifests + u64::from(self.large > 0))
+        match counts.manifests {
+            0 => self.small_manifests + u64::from(self.large > 0),
+            written => written,
+        }
     }
 
     /// Units of the ledger, at so many for each small object and for each large one.
@@ -168,11 +171,9 @@ pub fn requests(counts: &Counts, assumptions: &Assumptions) -> (Requests, Reques
     let shape = Shape::of(counts, assumptions);
     let Shape { small, large, ranges, .. } = shape;
     // What stands there under its key is met by a refused write, unless the ledger knows of it: then by a look.
-    let large_share = if counts.offered == 0 { 0.0 } else { large as f64 / counts.offered as f64 };
-    let differing = counts.differing - share(counts.differing, large_share).min(counts.differing);
     let recorded = share(small, assumptions.recorded);
     let looked = if assumptions.never_overwrites { small } else { recorded };
-    let refused = if assumptions.never_overwrites { 0 } else { differing.saturating_sub(recorded) };
+    let refused = if assumptions.never_overwrites { 0 } else { counts.differing.saturating_sub(recorded) };
 
     let mut source = Requests::default();
     source.add("ListObjectsV2", counts.source_pages);
@@ -192,7 +193,7 @@ pub fn requests(counts: &Counts, assumptions: &Assumptions) -> (Requests, Reques
     destination.add("CreateMultipartUpload", large);
     destination.add("UploadPart", counts.parts);
     // One by each range, one more where parts are proven by a comparison, and all pages by `complete`.
-    let comparisons = if assumptions.compared { share(ranges, 1.0 - mirrored_share(counts)) } else { 0 };
+    let comparisons = if assumptions.compared { ranges.saturating_sub(counts.mirrored_ranges) } else { 0 };
     let pages = if large == 0 { 0 } else { large * counts.parts.div_ceil(large).div_ceil(PAGE).max(1) };
     destination.add("ListParts", ranges + comparisons + pages);
     destination.add("CompleteMultipartUpload", large);
@@ -201,14 +202,10 @@ pub fn requests(counts: &Counts, assumptions: &Assumptions) -> (Requests, Reques
     let mut work = Requests::default();
     let manifests = shape.manifests(counts);
     // The manifest, the batches that `plan` writes down, the outcome.
-    work.add("PutObject", 2 * manifests + shape.small_manifests + u64::from(assumptions.shards));
+    work.add("PutObject", 2 * manifests + shape.small_manifests.min(manifests) + u64::from(assumptions.shards));
     // Header, control object and lines of the manifest; each batch its lines; the report each outcome.
     work.add("GetObject", 4 * manifests + shape.batches);
     // The exceptions of each execution; the manifests, by the Map; the outcomes, by the report.
     work.add("ListObjectsV2", manifests + 2 * manifests.div_ceil(PAGE));
     (source, destination, work)
-}
-
-fn mirrored_share(counts: &Counts) -> f64 {
-    if counts.offered_large == 0 { 0.0 } else { counts.mirrored as f64 / counts.offered_large as f64 }
 }

@@ -46,7 +46,7 @@ fn orchestration_of_small_objects_is_under_a_twentieth() {
 
 #[test]
 fn a_terabyte_in_parts_costs_what_the_design_says() {
-    let counts = counted(&vec![64 << 30; 16]);
+    let counts = counted(&[64 << 30; 16]);
     let estimate = Estimate::of(&counts, &Assumptions { transfer: Transfer::Internet, ..Assumptions::default() });
     assert_eq!(estimate.destination.count("UploadPart"), 16 * 8_192);
     assert!((line(&estimate, "S3 at the destination").dollars - 0.66).abs() < 0.02, "{}", estimate.text());

@@ -12,8 +12,19 @@ const ROWS_MAX: usize = 80;
 /// Columns that come first, in their order; others follow by name.
 const FIRST: [&str; 5] = ["name", "told", "amount", "unit", "dollars"];
 
+/// Plain fields that come first, in their order.
+const LEADING: [&str; 7] = ["objects", "bytes", "seconds", "rate", "total", "totalWithoutTransfer", "currency"];
+
 /// `sourcePages` as `Source pages`.
 pub(super) fn spoken(name: &str) -> String {
+    match name {
+        "gbSeconds" => return "GB-seconds".into(),
+        "kmsRequests" => return "KMS requests".into(),
+        "seconds" => return "Time".into(),
+        "lines" => return "Bill".into(),
+        "told" => return "What was found".into(),
+        _ => {}
+    }
     let mut words = String::new();
     for (index, character) in name.chars().enumerate() {
         match (index, character) {
@@ -41,10 +52,20 @@ pub(super) fn estimate(summary: &RunSummary) -> String {
     format!("<section aria-labelledby=\"estimate-title\"><h2 id=\"estimate-title\">Estimate</h2>{tables}</section>")
 }
 
+/// What it costs, and how long it takes, where the estimate says so.
+pub(super) fn brief(summary: &RunSummary) -> Option<(String, String)> {
+    let estimate = summary.estimate.as_ref()?;
+    let currency = estimate.get("currency")?.as_str()?;
+    let cost = format!("{} {currency}", told("total", estimate.get("total")?));
+    Some((text(&cost), text(&told("seconds", estimate.get("seconds")?))))
+}
+
 fn plain(summary: &RunSummary, fields: &Map<String, Value>) -> String {
     let moved = !summary.request.dry_run;
     let mut rows = String::new();
-    for (name, value) in fields.iter().take(ROWS_MAX) {
+    let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| LEADING.iter().position(|leading| leading == name).unwrap_or(LEADING.len()));
+    for (name, value) in fields.into_iter().take(ROWS_MAX) {
         if matches!(value, Value::Object(_) | Value::Array(_) | Value::Null) {
             continue;
         }
@@ -149,7 +170,7 @@ mod tests {
 
     #[test]
     fn names_are_spoken() {
-        assert_eq!([spoken("sourcePages"), spoken("x"), spoken("gb_seconds")], ["Source pages", "X", "Gb seconds"]);
+        assert_eq!([spoken("sourcePages"), spoken("x"), spoken("gbSeconds")], ["Source pages", "X", "GB-seconds"]);
     }
 
     #[test]

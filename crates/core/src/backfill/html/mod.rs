@@ -6,7 +6,7 @@ mod estimate;
 mod plot;
 mod tables;
 
-use super::summary::words::{bytes, counted, duration, number, rate, time};
+use super::summary::words::{bytes, duration, number, rate, time};
 use super::summary::{RunStatus, RunSummary};
 use escape::{key, text};
 
@@ -33,12 +33,12 @@ pub fn page(summary: &RunSummary) -> String {
         tables::failures(summary),
         tables::unfinished(summary),
         tables::findings(summary),
-        if summary.request.dry_run { String::new() } else { moved },
+        if summary.request.dry_run { estimate::estimate(summary) } else { moved },
         sizes,
         tables::slowest(summary),
         tables::skipped(summary),
         tables::deletions(summary),
-        estimate::estimate(summary),
+        if summary.request.dry_run { String::new() } else { estimate::estimate(summary) },
         tables::facts(summary),
         foot(summary),
     ]
@@ -97,8 +97,9 @@ fn tiles(summary: &RunSummary) -> String {
     let excluded = tile("Excluded", number(counts.excluded), "by a filter".into(), false);
     if summary.request.dry_run {
         tiles.push(tile("To copy", number(counts.offered), bytes(counts.offered_bytes), false));
-        let parts = counted(counts.parts, "part");
-        tiles.push(tile("Of these large", number(counts.offered_large), parts, false));
+        if let Some((cost, time)) = estimate::brief(summary) {
+            tiles.push(tile("Estimated cost", cost, format!("{time}, see below"), false));
+        }
         tiles.extend([unchanged, excluded]);
         if summary.request.delete.is_some() {
             tiles.push(tile("To remove", number(counts.deletions), "at the destination".into(), false));

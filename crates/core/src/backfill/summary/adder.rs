@@ -27,6 +27,8 @@ pub struct Adder {
     pub manifests: u64,
     /// Outcome objects, the superseded ones included.
     pub executions: u64,
+    /// When the last of them was written, milliseconds since 1970.
+    pub ended_ms: u64,
     /// Manifests without an outcome for each of their objects.
     pub unfinished: Unfinished,
     /// Bytes of migrated objects over time, the superseded ones included.
@@ -100,6 +102,7 @@ impl Adder {
             superseded: Tally::default(),
             manifests: 0,
             executions: 0,
+            ended_ms: 0,
             unfinished: Unfinished::default(),
             throughput: Throughput::from(started_ms),
             slowest: Vec::new(),
@@ -159,8 +162,9 @@ impl Adder {
         self.executions += chain.len() as u64;
         let tally: Tally = chain.iter().map(|outcome| outcome.tally).sum();
         let told = chain.iter().map(|outcome| outcome.started_ms).filter(|ms| *ms > 0);
-        let ended = chain.iter().map(|outcome| outcome.ended_ms).max();
-        self.throughput.add(tally.bytes, told.min().unwrap_or_default(), ended.unwrap_or_default());
+        let ended = chain.iter().map(|outcome| outcome.ended_ms).max().unwrap_or_default();
+        self.ended_ms = self.ended_ms.max(ended);
+        self.throughput.add(tally.bytes, told.min().unwrap_or_default(), ended);
         tally
     }
 

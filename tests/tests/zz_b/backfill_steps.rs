@@ -1,1 +1,0 @@
-../it/backfill_steps.rs
