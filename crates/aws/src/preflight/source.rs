@@ -5,10 +5,12 @@ use super::reach::{Reached, reach};
 use crate::clients::Clients;
 use crate::denial::payer;
 use crate::error::{Place, from_sdk};
+use crate::metadata::encryption_of;
 use crate::source::Source;
 use aws_sdk_s3::types::{Object, ObjectStorageClass};
 use longhaul_core::backfill::check::{Check, CheckedSide, Verdict};
 use longhaul_core::config::Side;
+use longhaul_core::etag::Encryption;
 
 const LOOK: Look = Look { side: CheckedSide::Source };
 
@@ -30,12 +32,25 @@ pub(super) async fn checks(clients: &Clients, side: &Side, probe: &str, deletes:
     checks
 }
 
-/// Reads one byte of an object.
+/// Looks at an object, and reads one byte of it where that needs more than the look: a key of KMS. A run that finds
+/// nothing to copy reads nothing.
 async fn read(client: &aws_sdk_s3::Client, side: &Side, key: &str, object: &Object) -> Check {
     const NAME: &str = "read";
     if let Some(class @ (ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive)) = &object.storage_class {
         let told = format!("the first object, {key:?}, is in class {class}: such objects have to be restored first");
         return LOOK.warning(NAME, told);
+    }
+    let look = client
+        .head_object()
+        .bucket(&side.bucket)
+        .key(key)
+        .set_expected_bucket_owner(side.owner.clone())
+        .set_request_payer(payer(side))
+        .send()
+        .await;
+    // A HEAD that is refused has no reason in it: the GET tells.
+    if look.is_ok_and(|look| encryption_of!(look) == Encryption::Plain) {
+        return LOOK.ok(NAME, format!("{key:?} can be read"));
     }
     // Of an empty object no range can be read.
     let range = object.size.is_some_and(|size| size > 0).then(|| "bytes=0-0".to_owned());

@@ -88,13 +88,11 @@ impl<'a> Answers<'a> {
             });
         }
         counts.heads += 2 * looks.len() as u64;
-        let looks: Vec<_> =
-            looks.into_iter().map(|(index, key)| async move { Ok((index, self.same(key).await?)) }).collect();
-        let looked: Vec<(usize, bool)> = stream::iter(looks)
-            .buffer_unordered(HEADS_AT_ONCE)
-            .try_collect::<Vec<_>>()
-            .await
-            .map_err(|error: StepError| error)?;
+        let looks: Vec<_> = looks
+            .into_iter()
+            .map(|(index, key)| async move { Ok::<_, StepError>((index, self.same(key).await?)) })
+            .collect();
+        let looked: Vec<(usize, bool)> = stream::iter(looks).buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
         for (index, same) in looked {
             answers[index] = same;
         }

@@ -108,7 +108,11 @@ async fn denials_are_told_by_what_they_mean() {
         let world = World::new().await;
         world.put("a", 1, 10);
         let denied = Fault::Status { status: 403, code: Some("AccessDenied".into()) };
-        world.here.faults().add(Rule::on(operation).times(0).fails(denied));
+        // The permission to read is also the permission to look.
+        let looks = (operation == "GetObject").then_some("HeadObject");
+        for operation in looks.into_iter().chain([operation]) {
+            world.here.faults().add(Rule::on(operation).times(0).fails(denied.clone()));
+        }
         assert_eq!(found(&looked(&world).await, CheckedSide::Source, name).verdict, verdict, "{operation}");
     }
 }
