@@ -2,14 +2,20 @@
 
 1. `Range` on a GET that names a version: without it a part of a pinned version would be the whole object.
 2. Requests count as made over TLS: they stay on the loopback interface, and the template's buckets refuse plain HTTP.
+3. A distributed Map reads `MaxConcurrencyPath` and `ToleratedFailurePercentagePath`: without the second, one failed child
+   fails the Map.
+4. A child of a distributed Map sees itself as the execution: under their parent's name, all children would start one
+   execution of `migrate`.
 """
 
+import json
 import re
 import signal
 import sys
 
 import ministack.app as app
 import ministack.services.s3 as s3
+import ministack.services.stepfunctions as states
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -51,7 +57,28 @@ def over_tls(pin):
     return lambda source_ip, _secure: pin(source_ip, True)
 
 
+def with_paths(run):
+    def distributed(state, raw_input, effective, *rest):
+        paths = {field: state.get(f"{field}Path") for field in ("MaxConcurrency", "ToleratedFailurePercentage")}
+        found = {field: states._resolve_path_or_ctx(path, effective, rest[-1]) for field, path in paths.items() if path}
+        return run({**state, **found}, raw_input, effective, *rest)
+
+    return distributed
+
+
+def with_own_execution(run):
+    def child(scope, start, given, execution, ctx):
+        if execution.get("mapRunArn"):
+            own = {"Id": execution["executionArn"], "Name": execution["name"], "Input": json.loads(execution["input"])}
+            ctx["Execution"] = {**ctx["Execution"], **own}
+        return run(scope, start, given, execution, ctx)
+
+    return child
+
+
 s3._get_object = with_range_of_versions(s3._get_object)
+states._run_distributed_map = with_paths(states._run_distributed_map)
+states._run_sub_machine = with_own_execution(states._run_sub_machine)
 app.pin_request_origin = over_tls(app.pin_request_origin)
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use longhaul_core::backfill::estimate::{Assumptions, Estimate, Transfer};
 use longhaul_core::backfill::prices::Prices;
 use longhaul_core::backfill::request::BackfillRequest;
 use longhaul_core::backfill::run::Shard;
-use longhaul_core::config::{Route, partition};
+use longhaul_core::config::Route;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -55,7 +55,7 @@ pub async fn estimate(args: &EstimateArgs) -> Result<u8, String> {
         concurrency: args.concurrency,
         shards: parts,
         compared: route.destination.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")),
-        transfer: transfer(&route),
+        transfer: Transfer::of(&route),
         prices,
         ..Assumptions::default()
     };
@@ -132,20 +132,6 @@ fn sum(counts: &[Counts]) -> Counts {
     counts.iter().fold(Counts::default(), |sum, counts| sum + counts)
 }
 
-/// Where the bytes of a route go, as far as the route tells.
-fn transfer(route: &Route) -> Transfer {
-    let (source, destination) = (&route.source, &route.destination);
-    if source.endpoint.is_some() {
-        return Transfer::Free;
-    }
-    match (&source.region, &destination.region) {
-        _ if destination.endpoint.is_some() => Transfer::Internet,
-        (Some(from), Some(to)) if partition(from) != partition(to) => Transfer::Internet,
-        (Some(from), Some(to)) if from == to => Transfer::Free,
-        _ => Transfer::BetweenRegions,
-    }
-}
-
 /// What was listed, with the sizes of what would be copied.
 fn head(args: &EstimateArgs, counts: &Counts) -> String {
     let mut text = format!("{} -> {}", args.ends.source, args.ends.destination);
@@ -164,23 +150,4 @@ fn head(args: &EstimateArgs, counts: &Counts) -> String {
         text += &format!("\n  {class:<14} {:>14}  {:>12}", count_text(objects), bytes_text(bytes));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use longhaul_core::config::{Options, Side};
-
-    #[test]
-    fn the_way_of_the_bytes_is_told_by_the_sides() {
-        let route = |from: Option<&str>, to: Option<&str>, endpoint: Option<&str>| {
-            let side = |region: Option<&str>| Side { region: region.map(Into::into), ..Side::default() };
-            let destination = Side { endpoint: endpoint.map(Into::into), ..side(to) };
-            Route { name: String::new(), source: side(from), destination, options: Options::default() }
-        };
-        assert_eq!(transfer(&route(Some("us-east-1"), Some("cn-north-1"), None)), Transfer::Internet);
-        assert_eq!(transfer(&route(Some("us-east-1"), Some("us-east-1"), None)), Transfer::Free);
-        assert_eq!(transfer(&route(Some("us-east-1"), Some("eu-west-1"), None)), Transfer::BetweenRegions);
-        assert_eq!(transfer(&route(Some("us-east-1"), None, Some("https://store"))), Transfer::Internet);
-    }
 }

@@ -71,6 +71,7 @@ impl Work for S3Work {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
+            .set_content_type(content_type(key).map(str::to_owned))
             .body(body.into())
             .send()
             .await
@@ -150,6 +151,16 @@ impl Work for S3Work {
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
         }
         Ok(keys)
+    }
+}
+
+/// What a browser has to know of an object to show it.
+fn content_type(key: &str) -> Option<&'static str> {
+    match key.rsplit_once('.')?.1 {
+        "html" => Some("text/html; charset=utf-8"),
+        "json" => Some("application/json"),
+        "csv" => Some("text/csv; charset=utf-8"),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use longhaul_core::backfill::manifest::{Progress, manifest_key};
 use longhaul_core::backfill::run::{ControlObject, Hint, Run, checks_key, control_key, deleted_key, hint_key};
 use longhaul_core::backfill::states::ReportInput;
 use longhaul_core::backfill::summary::{Facts, RunSummary, summary_key};
-use longhaul_core::config::{Overwrite, Route, Side};
+use longhaul_core::config::{Overwrite, Side};
 
 /// More than any object that is read whole here.
 const OBJECT_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -89,7 +89,7 @@ fn assumptions(run: &Run) -> Assumptions {
         ranges: ranges.unwrap_or(usual.ranges),
         never_overwrites: run.routes.iter().all(|route| route.options.overwrite == Overwrite::Never),
         compared: run.routes.iter().any(|route| is_plain(&route.destination)),
-        transfer: run.routes.iter().map(transfer).max_by_key(|transfer| *transfer as u8).unwrap_or_default(),
+        transfer: run.routes.iter().map(Transfer::of).max_by_key(|transfer| *transfer as u8).unwrap_or_default(),
         ..usual
     }
 }
@@ -97,19 +97,6 @@ fn assumptions(run: &Run) -> Assumptions {
 /// True if a side is reached without TLS.
 fn is_plain(side: &Side) -> bool {
     side.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
-}
-
-/// Where the bytes of a route go. A Region that is not named may be another.
-fn transfer(route: &Route) -> Transfer {
-    let (from, to) = (&route.source, &route.destination);
-    let china = |side: &Side| side.region.as_ref().is_some_and(|region| region.starts_with("cn-"));
-    match (&from.endpoint, &to.endpoint) {
-        (Some(_), _) => Transfer::Free,
-        (None, Some(_)) => Transfer::Internet,
-        (None, None) if china(from) != china(to) => Transfer::Internet,
-        (None, None) if from.region.is_some() && from.region == to.region => Transfer::Free,
-        (None, None) => Transfer::BetweenRegions,
-    }
 }
 
 /// How far a shard has come: as its last manifest says, or the hint behind it.

@@ -16,6 +16,7 @@ use self::requests::Shape;
 use super::counts::Counts;
 use super::prices::Prices;
 use super::request::{CONCURRENCY_DEFAULT, SCANS_DEFAULT};
+use crate::config::{Route, partition};
 use crate::layout::RANGES_MAX;
 use serde::Serialize;
 
@@ -104,6 +105,24 @@ pub enum Transfer {
     BetweenRegions,
     /// To the internet, or to another partition, once.
     Internet,
+}
+
+impl Transfer {
+    /// Where the bytes of a route go. A Region that is not named may be another.
+    pub fn of(route: &Route) -> Self {
+        let (from, to) = (&route.source, &route.destination);
+        if from.endpoint.is_some() {
+            return Self::Free;
+        }
+        match (&from.region, &to.region) {
+            _ if to.endpoint.is_some() => Self::Internet,
+            (Some(from), Some(to)) if partition(from) != partition(to) => Self::Internet,
+            (Some(from), Some(to)) if from == to => Self::Free,
+            // Outside of AWS global, nobody leaves a Region unnamed for this one.
+            (Some(named), None) | (None, Some(named)) if partition(named) != "aws" => Self::Internet,
+            _ => Self::BetweenRegions,
+        }
+    }
 }
 
 /// What a run will cost.

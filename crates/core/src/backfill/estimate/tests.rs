@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::backfill::manifest::SMALL_OBJECTS_MAX;
+use crate::config::{Options, Side};
 use crate::layout::{MIB, OBJECT_MAX, PART_DEFAULT, PartLayout};
 use proptest::prelude::*;
 
@@ -106,4 +107,24 @@ proptest! {
         prop_assert!((all.total - all.lines.iter().map(|line| line.dollars).sum::<f64>()).abs() < 1e-9);
         prop_assert!(all.lines.iter().all(|line| line.dollars >= 0.0));
     }
+}
+
+#[test]
+fn the_way_of_the_bytes_is_told_by_the_sides() {
+    let of = |from: Option<&str>, to: Option<&str>, endpoints: [Option<&str>; 2]| {
+        let side = |region: Option<&str>, endpoint: Option<&str>| Side {
+            region: region.map(Into::into),
+            endpoint: endpoint.map(Into::into),
+            ..Side::default()
+        };
+        let (source, destination) = (side(from, endpoints[0]), side(to, endpoints[1]));
+        Transfer::of(&Route { name: String::new(), source, destination, options: Options::default() })
+    };
+    assert_eq!(of(Some("us-east-1"), Some("cn-north-1"), [None, None]), Transfer::Internet);
+    assert_eq!(of(None, Some("cn-north-1"), [None, None]), Transfer::Internet);
+    assert_eq!(of(Some("us-east-1"), Some("us-east-1"), [None, None]), Transfer::Free);
+    assert_eq!(of(Some("us-east-1"), Some("eu-west-1"), [None, None]), Transfer::BetweenRegions);
+    assert_eq!(of(None, None, [None, None]), Transfer::BetweenRegions);
+    assert_eq!(of(Some("us-east-1"), None, [None, Some("https://store")]), Transfer::Internet);
+    assert_eq!(of(None, Some("us-east-1"), [Some("https://store"), None]), Transfer::Free);
 }
