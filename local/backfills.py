@@ -79,10 +79,10 @@ def fill(world):
     return expected
 
 
-def listed(client, bucket, prefix=""):
-    """ETags by key behind the prefix."""
+def listed(client, bucket, prefix="", field="ETag"):
+    """ETags, or another field, by key behind the prefix."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return {entry["Key"][len(prefix):]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+    return {entry["Key"][len(prefix):]: entry[field] for page in pages for entry in page.get("Contents", [])}
 
 
 def a_bucket_is_brought_up_to_date(world):
@@ -104,11 +104,10 @@ def a_bucket_is_brought_up_to_date(world):
     there = listed(world.s3_there, "vault", "copy/")
     assert here == there, f"{len(here)} and {len(there)} objects, or they differ"
 
-    before = {entry["Key"]: entry["LastModified"] for entry in world.s3_there.list_objects_v2(Bucket="vault")["Contents"]}
+    before = listed(world.s3_there, "vault", field="LastModified")
     second = backfill(world, "--exclude", "*.tmp")
     assert second["counts"]["unchanged"] == total - expected["excluded"] and not second["tally"].get("migrated"), second
-    after = {entry["Key"]: entry["LastModified"] for entry in world.s3_there.list_objects_v2(Bucket="vault")["Contents"]}
-    assert before == after, "written again"
+    assert before == listed(world.s3_there, "vault", field="LastModified"), "written again"
 
     bucket, page = first["bucket"], next(key for key in first["report"] if key.endswith(".html"))
     html = world.s3_here.get_object(Bucket=bucket, Key=page)["Body"].read().decode()

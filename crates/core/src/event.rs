@@ -111,6 +111,7 @@ fn notification(records: &Value) -> Result<Message, Unreadable> {
             size: s3.object.size,
             etag: given(s3.object.e_tag).map(|etag| ETag::new(&etag)),
             sequencer: given(s3.object.sequencer).map(Sequencer),
+            stands: false,
         });
     }
     named(objects, &ignored.join(", "))
@@ -154,6 +155,7 @@ fn event_bridge(value: &Value) -> Result<Message, Unreadable> {
         size: detail.object.size,
         etag: given(detail.object.etag).map(|etag| ETag::new(&etag)),
         sequencer: given(detail.object.sequencer).map(Sequencer),
+        stands: false,
     };
     named(vec![object], "")
 }

@@ -35,6 +35,16 @@ fn requests(world: &World, operation: &str) -> usize {
     world.here.log().count(operation) + world.there.log().count(operation)
 }
 
+/// The estimate is within a twentieth of the requests that each side saw.
+fn assert_estimated(world: &World, summary: &RunSummary) {
+    let estimate = summary.estimate.as_ref().unwrap();
+    for (side, s3) in [("source", &world.here), ("destination", &world.there)] {
+        let foretold: u64 = estimate[side].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+        let actual = s3.log().entries().len() as u64;
+        assert!(foretold.abs_diff(actual) * 20 <= actual, "{side}: {foretold} foretold, {actual} seen: {estimate}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_brought_up_to_date_and_a_second_run_moves_nothing() {
     let world = World::new().await;
@@ -53,6 +63,7 @@ async fn a_bucket_is_brought_up_to_date_and_a_second_run_moves_nothing() {
         }
     }
     assert_eq!(world.there.store().keys("arrivals").len(), 1_145);
+    assert_estimated(&world, &summary);
     assert!(world.there.store().open_uploads().is_empty());
     let notified = world.sent.notified.lock().unwrap().clone();
     assert!(notified.iter().any(|(subject, _)| subject.contains("first")), "{notified:?}");

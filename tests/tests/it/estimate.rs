@@ -7,7 +7,7 @@ use longhaul_core::backfill::estimate::{Assumptions, Estimate, Requests};
 use longhaul_core::backfill::pack::parts_of;
 use longhaul_core::classify::Class;
 use longhaul_core::etag::ETag;
-use longhaul_core::request::Request;
+use longhaul_core::request::{ObjectRef, Request};
 use longhaul_testing::{TestS3, s3_client};
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ fn counted(world: &World, keys: &[String]) -> (Counts, Request) {
         let (parts, mirrored) = parts_of(size, Some(&etag), None);
         counts.listed += 1;
         counts.offer(Some(size), parts, mirrored);
-        let stands = world.there.store().object("arrivals", key);
-        counts.differing += u64::from(stands.is_some() && Class::of(size) != Class::Large);
-        request.objects.push(world.offer(key));
+        let stands = world.there.store().object("arrivals", key).is_some();
+        counts.differing += u64::from(stands && Class::of(size) != Class::Large);
+        request.objects.push(ObjectRef { stands, ..world.offer(key) });
     }
     (counts, request)
 }

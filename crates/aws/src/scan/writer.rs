@@ -5,6 +5,7 @@ use crate::error::StepError;
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::manifest::{Deletion, Place, Progress};
 use longhaul_core::backfill::pack::{Packer, parts_of};
+use longhaul_core::classify::Class;
 use longhaul_core::request::ObjectRef;
 
 /// Why a scan does not go on as it is.
@@ -56,6 +57,8 @@ impl<'a> Writer<'a> {
         };
         self.counts.offer(object.size, parts, mirrored);
         self.counts.archived += u64::from(archived);
+        let is_large = object.size.is_some_and(|size| Class::of(size) == Class::Large);
+        self.counts.differing += u64::from(object.stands && !is_large);
         self.packer.offer(object);
         Ok(())
     }

@@ -216,9 +216,14 @@ impl Copy<'_> {
     async fn with_looks(&self, known: Option<&JobRecord>, faith: &mut Faith) -> Result<Tried, StepError> {
         let key = self.batch.route.destination_key(&self.object.key)?;
         let mut stands = match known {
-            // The ledger has never heard of the object: `If-None-Match: *` is the look.
+            // Neither the ledger nor a listing has ever heard of the object: `If-None-Match: *` is the look.
             // Where nothing may be overwritten, a store that ignores the header must not get the chance.
-            None if self.batch.route.options.overwrite != Overwrite::Never && !self.copies_unguarded() => None,
+            None if !self.object.stands
+                && self.batch.route.options.overwrite != Overwrite::Never
+                && !self.copies_unguarded() =>
+            {
+                None
+            }
             _ => self.destination.head(&key).await?,
         };
         let mut looks = 1;

@@ -113,8 +113,8 @@ counts! {
     mirrored_ranges,
     /// Of the large ones, those beyond S3's limit, which will fail.
     too_large,
-    /// Of the offered that go whole, those under whose key the destination holds another object: where the ledger does
-    /// not know them, their first write is refused.
+    /// Of the offered that go whole, those under whose key the destination holds another object: it is looked at before
+    /// they are written.
     differing,
     /// Of the offered, those in a storage class that has to be restored before a read.
     archived,

@@ -4,7 +4,7 @@ use super::*;
 use crate::world::MIB;
 use longhaul_aws::ledger::Expected;
 use longhaul_aws::outcomes::ledger_key;
-use longhaul_aws::scan::{Job, scan_into};
+use longhaul_aws::scan::{Job, Stretch, scan_into};
 use longhaul_core::backfill::filters::Filters;
 use longhaul_core::backfill::manifest::Place;
 use longhaul_core::backfill::request::{Compare, KeysFormat, KeysFrom};
@@ -174,6 +174,14 @@ async fn one_process_takes_the_manifests_as_they_come() {
     let world = World::over_tls().await;
     let keys: Vec<String> = (0..4_500).map(|number| format!("{number:05}")).collect();
     fill(&world, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    // Between them, some that stay as they are.
+    let mut all = keys.clone();
+    for key in keys.iter().step_by(3).map(|key| format!("{key}~")) {
+        world.put(&key, 1, 9);
+        copy(&world, &key);
+        all.push(key);
+    }
+    all.sort();
     let (request, shard) = (BackfillRequest::default(), Shard::default());
     let job = Job { route: &world.route, shard: &shard, request: &request, started_ms: 0 };
     let (sink, mut stretches) = mpsc::channel(1);
@@ -191,4 +199,13 @@ async fn one_process_takes_the_manifests_as_they_come() {
     assert_eq!(taken.iter().map(|stretch| stretch.progress.done).collect::<Vec<_>>(), [false, false, true]);
     let found: Vec<_> = taken.iter().flat_map(|stretch| &stretch.pile.objects).map(|object| &object.key).collect();
     assert!(found.into_iter().eq(&keys));
+    for Stretch { progress: Progress { through, counts, .. }, .. } in &taken {
+        let Place::Key(through) = through else { panic!("{through:?}") };
+        let listed = all.partition_point(|key| key <= through) as u64;
+        assert_eq!(
+            (counts.listed, counts.add_up()),
+            (listed, true),
+            "counts of everything up to there, of nothing else"
+        );
+    }
 }

@@ -170,14 +170,13 @@ fn share(count: u64, share: f64) -> u64 {
 pub fn requests(counts: &Counts, assumptions: &Assumptions) -> (Requests, Requests, Requests) {
     let shape = Shape::of(counts, assumptions);
     let Shape { small, large, ranges, .. } = shape;
-    // What stands there under its key is met by a refused write, unless the ledger knows of it: then by a look.
-    let recorded = share(small, assumptions.recorded);
-    let looked = if assumptions.never_overwrites { small } else { recorded };
-    let refused = if assumptions.never_overwrites { 0 } else { counts.differing.saturating_sub(recorded) };
+    // What stands there under its key, as the scan or the ledger knows, is looked at before the write.
+    let known = counts.differing.max(share(small, assumptions.recorded)).min(small);
+    let looked = if assumptions.never_overwrites { small } else { known };
 
     let mut source = Requests::default();
     source.add("ListObjectsV2", counts.source_pages);
-    source.add("GetObject", small + refused + counts.parts);
+    source.add("GetObject", small + counts.parts);
     // Two looks at a large object, by `plan` and by `complete`; one at the pinned version and at each range of it.
     let versions = if assumptions.versioned { large + ranges } else { 0 };
     let looks = 2 * large + versions + counts.mirrored + counts.unsized_objects;
@@ -187,9 +186,9 @@ pub fn requests(counts: &Counts, assumptions: &Assumptions) -> (Requests, Reques
 
     let mut destination = Requests::default();
     destination.add("ListObjectsV2", counts.destination_pages);
-    destination.add("PutObject", small + refused);
+    destination.add("PutObject", small);
     let guarded = if assumptions.never_overwrites { large } else { 0 };
-    destination.add("HeadObject", 2 * large + guarded + looked + refused + counts.heads.div_ceil(2));
+    destination.add("HeadObject", 2 * large + guarded + looked + counts.heads.div_ceil(2));
     destination.add("CreateMultipartUpload", large);
     destination.add("UploadPart", counts.parts);
     // One by each range, one more where parts are proven by a comparison, and all pages by `complete`.
