@@ -1,7 +1,7 @@
 # Each target installs the tools it needs into .venvs, once.
 AWS := .venvs/aws/bin/python
 
-.PHONY: demo test lint build deploy stop measure bench bench-small
+.PHONY: demo test lint build deploy stop measure bench bench-small bench-scan backfill-full
 
 demo: ; @python3 local/tools.py sam aws && exec $(AWS) local/demo.py
 
@@ -37,3 +37,15 @@ bench:
 bench-small:
 	cargo test --workspace --locked --no-run --quiet
 	@python3 benches/bench.py --small --profile debug
+	@python3 benches/scan.py --small --profile debug
+
+# The bar of the scan: ten million keys a side.
+bench-scan:
+	cargo build --release --locked -p longhaul-bench
+	@python3 benches/scan.py
+
+# The bar of backfills on the local AWS: 20,000 small objects and 5 large ones. CI runs 300 of them.
+backfill-full:
+	@python3 local/tools.py sam aws
+	cargo build --locked -p longhaul
+	@LONGHAUL_BACKFILL_OBJECTS=20000 $(AWS) local/e2e.py a_bucket_is_brought_up_to_date what_the_source_lacks_is_deleted_within_bounds a_failed_object_fails_the_run_and_is_named a_side_that_cannot_be_used_stops_the_run_at_once

@@ -5,6 +5,7 @@ mod backfill;
 pub use backfill::BACKFILL;
 
 use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
+use futures::future::BoxFuture;
 use longhaul_aws::clients::{Clients, Sides};
 use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::engine::Engine;
@@ -78,6 +79,16 @@ pub struct Ended {
     pub stats: Stats,
 }
 
+/// One step that is about to be called. Each call of it makes the same step anew, with the same input.
+pub type Step = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, TaskError>> + Send + Sync>;
+
+/// Stands around every step, as the service does that runs functions: it may call a step twice, or give it up half way.
+#[async_trait::async_trait]
+pub trait Around: Send + Sync {
+    /// Answers for a step: `resource` as it stands in the definition, and the step's input.
+    async fn call(&self, resource: &str, input: Value, step: Step) -> Result<Value, TaskError>;
+}
+
 /// Runs executions of `migrate`. Dropping a run stops everything it does.
 #[derive(Debug)]
 pub struct Runner {
@@ -92,6 +103,7 @@ struct Shared {
     clock: Clock,
     seed: u64,
     drawn: AtomicU64,
+    around: Option<Arc<dyn Around>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -120,6 +132,18 @@ impl Runner {
     ///
     /// Fails if the state machine is not one that can be run here.
     pub fn new(local: Local, clock: Clock, seed: u64) -> Result<Self, DefinitionError> {
+        Self::with_around(local, clock, seed, None)
+    }
+
+    /// The same, with something around every step.
+    ///
+    /// Fails as [`Self::new`] does.
+    pub fn with_around(
+        local: Local,
+        clock: Clock,
+        seed: u64,
+        around: Option<Arc<dyn Around>>,
+    ) -> Result<Self, DefinitionError> {
         let work = Arc::new(MemoryWork::default());
         let clients = Arc::new(Clients {
             sides: Arc::new(local.sides),
@@ -130,7 +154,7 @@ impl Runner {
             engine: Arc::new(local.engine),
         });
         let (migrate, backfill) = (Machine::parse(MIGRATE)?, Machine::parse(BACKFILL)?);
-        let shared = Shared { clients, work, migrate, backfill, clock, seed, drawn: AtomicU64::new(0) };
+        let shared = Shared { clients, work, migrate, backfill, clock, seed, drawn: AtomicU64::new(0), around };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -269,7 +293,7 @@ impl Tasks for Functions {
         match resource {
             "${PlanFunctionArn}" => {
                 let live = self.live.clone();
-                self.step(input, move |clients, context, input: PlanInput| {
+                self.step(resource, input, move |clients, context, input: PlanInput| {
                     let live = live.clone();
                     async move {
                         let output = plan(&clients, &context, input).await?;
@@ -280,26 +304,26 @@ impl Tasks for Functions {
                 .await
             }
             "${CopyObjectsFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { copy_objects(&clients, &context, input).await })
+                self.step(resource, input, |clients, context, input| async move { copy_objects(&clients, &context, input).await })
                     .await
             }
             "${CopyPartsFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { copy_parts(&clients, &context, input).await })
+                self.step(resource, input, |clients, context, input| async move { copy_parts(&clients, &context, input).await })
                     .await
             }
             "${CompleteFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { complete(&clients, &context, input).await })
+                self.step(resource, input, |clients, context, input| async move { complete(&clients, &context, input).await })
                     .await
             }
             "${SettleFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { settle_event(&clients, &context, input).await })
+                self.step(resource, input, |clients, context, input| async move { settle_event(&clients, &context, input).await })
                     .await
             }
             "${ScanFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { scan(&clients, &context, input).await }).await
+                self.step(resource, input, |clients, context, input| async move { scan(&clients, &context, input).await }).await
             }
             "${ReportFunctionArn}" => {
-                self.step(input, |clients, context, input| async move { report(&clients, &context, input).await }).await
+                self.step(resource, input, |clients, context, input| async move { report(&clients, &context, input).await }).await
             }
             "${ListObjects}" => self.list_objects(input).await,
             "${PutObject}" => Self::put_object(input),
@@ -358,26 +382,38 @@ impl Functions {
     /// a panic is `Bug`, and refused keys are read again once.
     async fn step<I, O, F>(
         &self,
+        resource: &str,
         input: Value,
-        step: impl Fn(Arc<Clients>, Arc<Context>, I) -> F + Send + Sync + 'static,
+        step: impl Fn(Arc<Clients>, Arc<Context>, I) -> F + Clone + Send + Sync + 'static,
     ) -> Result<Value, TaskError>
     where
         I: DeserializeOwned + Clone + Send + Sync + 'static,
-        O: Serialize + Send,
+        O: Serialize + Send + 'static,
         F: Future<Output = Result<O, StepError>> + Send + 'static,
     {
-        let input: I = serde_json::from_value(input)
+        let read: I = serde_json::from_value(input.clone())
             .map_err(|error| failure(&StepError::rejected(format!("the input cannot be read: {error}"))))?;
         let (shared, live) = (self.shared.clone(), self.live.clone());
+        let around = self.shared.around.clone();
+        let once: Step = Arc::new(move || {
+            let (shared, live, input, step) = (shared.clone(), live.clone(), read.clone(), step.clone());
+            Box::pin(async move {
+                let run = |input| step(shared.clients.clone(), Arc::new(shared.context(Some(&live))), input);
+                let mut result = run(input.clone()).await;
+                if result.as_ref().is_err_and(|error| error.keys_refused) {
+                    shared.clients.sides.forget().await;
+                    result = run(input).await;
+                }
+                let output = result.map_err(|error| failure(&error))?;
+                serde_json::to_value(output).map_err(|error| failure(&StepError::bug(error.to_string())))
+            })
+        });
+        let resource = resource.to_owned();
         let called = async move {
-            let run = |input| step(shared.clients.clone(), Arc::new(shared.context(Some(&live))), input);
-            let mut result = run(input.clone()).await;
-            if result.as_ref().is_err_and(|error| error.keys_refused) {
-                shared.clients.sides.forget().await;
-                result = run(input).await;
+            match around {
+                Some(around) => around.call(&resource, input, once).await,
+                None => once().await,
             }
-            let output = result.map_err(|error| failure(&error))?;
-            serde_json::to_value(output).map_err(|error| failure(&StepError::bug(error.to_string())))
         };
         let mut task = AbortOnDrop(tokio::spawn(called));
         match (&mut task.0).await {
