@@ -12,9 +12,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "local"))
 import tools  # noqa: E402
 
-LINT, SAM = tools.HOME / "lint", tools.HOME / "sam"
-
-
+LINT, SAM, CHECKOV = tools.HOME / "lint", tools.HOME / "sam", tools.HOME / "checkov"
+# Nothing listens there: a linter that would ask somebody fails at once and goes on without.
+NOWHERE = "http://127.0.0.1:9"
+TEMPLATES = ["template.yaml"]
 INTEGRATIONS = {
     "StartExecutionSync": "states:startExecution.sync:2",
     "ListObjects": "s3:listObjectsV2",
@@ -46,7 +47,9 @@ def machine(definition, place):
 def checks(place):
     """Name and command of each check."""
     yield "sam validate --lint", [SAM / "bin" / "sam", "validate", "--lint", "--region", "us-east-1"]
-    yield "cfn-lint", [LINT / "bin" / "cfn-lint", "template.yaml"]
+    yield "cfn-lint", [LINT / "bin" / "cfn-lint", *TEMPLATES]
+    for template in TEMPLATES:
+        yield f"checkov {template}", [CHECKOV / "bin" / "checkov", "--config-file", "local/checkov.yaml", "--file", template]
     for definition in sorted((ROOT / "statemachine").glob("*.asl.json")):
         copy = machine(definition, place)
         validator = LINT / "node" / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js"
@@ -55,12 +58,17 @@ def checks(place):
 
 
 def main():
+    # An environment of its own: its dependencies and cfn-lint's exclude each other.
+    tools.main(["checkov"])
     failed = []
     with tempfile.TemporaryDirectory() as place:
         for name, command in checks(pathlib.Path(place)):
             done = subprocess.run(
                 list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                env={**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"},
+                env={
+                    **os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "HOME": place,
+                    "HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE,
+                },
             )
             # statelint reports on its output and ends well all the same.
             bad = done.returncode != 0 or (name.startswith("statelint") and "error" in done.stdout.lower())

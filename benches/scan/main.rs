@@ -97,6 +97,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         work: Arc::new(MemoryWork::default()),
         routes: Arc::new(Routes::fixed(Config { routes: vec![route.clone()] })),
         engine: Arc::new(Engine::new(16, 64 << 20)),
+        copy_functions: None,
     };
     let begun = Instant::now();
     let listed = if args.sdk {

@@ -152,6 +152,7 @@ impl Runner {
             work: work.clone(),
             routes: Arc::new(Routes::fixed(local.config)),
             engine: Arc::new(local.engine),
+            copy_functions: None,
         });
         let (migrate, backfill) = (Machine::parse(MIGRATE)?, Machine::parse(BACKFILL)?);
         let shared = Shared { clients, work, migrate, backfill, clock, seed, drawn: AtomicU64::new(0), around };

@@ -43,6 +43,9 @@ pub struct Clients {
     pub routes: Arc<Routes>,
     /// Limits of what is in flight at once.
     pub engine: Arc<Engine>,
+    /// Most functions of each copying kind at once, where the deployment limits them: more ranges of an object would
+    /// only wait.
+    pub copy_functions: Option<u32>,
 }
 
 /// What lies below every S3 client: replaced as a whole in a simulation.

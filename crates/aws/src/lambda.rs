@@ -74,6 +74,10 @@ pub async fn connect() -> Result<Clients, StepError> {
         work: Arc::new(work),
         routes: Arc::new(routes),
         engine: Arc::new(Engine::new(IN_FLIGHT, memory_mib * 1024 * 1024 / MEMORY_SHARE)),
+        // 0 leaves it to the account.
+        copy_functions: variable("LONGHAUL_COPY_CONCURRENCY")
+            .and_then(|text| text.parse().ok())
+            .filter(|count| *count > 0),
         sides: Arc::new(sides),
     })
 }

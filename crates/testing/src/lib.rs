@@ -25,7 +25,7 @@ pub use endpoint::{Keys, Lost, TestS3};
 pub use faults::{Fault, FaultPlan, Faults, Random, Rule};
 pub use http::{Served, serve};
 pub use log::{Entry, RequestLog};
-pub use sdk::{http_client, http_client_for, s3_client, s3_client_at, sdk_config};
+pub use sdk::{connector_for, http_client, http_client_for, s3_client, s3_client_at, sdk_config};
 pub use store::{
     Attributes, BucketSettings, Discard, Encryption, Object, Part, Store, StoreConfig, Upload, Versioning,
     WriteCondition,

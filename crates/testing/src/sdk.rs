@@ -43,9 +43,14 @@ impl HttpConnector for Hosts {
     }
 }
 
+/// What carries requests to several endpoints without sockets, each under the host of its URL.
+pub fn connector_for(endpoints: impl IntoIterator<Item = (String, TestS3)>) -> SharedHttpConnector {
+    SharedHttpConnector::new(Hosts(endpoints.into_iter().collect()))
+}
+
 /// Carries the requests of SDK clients to several endpoints without sockets, each under the host of its URL.
 pub fn http_client_for(endpoints: impl IntoIterator<Item = (String, TestS3)>) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(Hosts(endpoints.into_iter().collect()));
+    let connector = connector_for(endpoints);
     http_client_fn(move |_, _| connector.clone())
 }
 

@@ -1,6 +1,7 @@
 //! Each step by itself: done twice, interrupted, out of time, given bad input.
 
 use crate::world::{MIB, World};
+use longhaul_aws::clients::Clients;
 use longhaul_aws::events::settle_event;
 use longhaul_aws::outcomes::{Learnt, Offered, failed, record};
 use longhaul_aws::steps::{QueueMessage, complete, copy_objects, copy_parts, intake, plan};
@@ -604,4 +605,19 @@ async fn a_failure_that_is_recorded_late_undoes_nothing() {
     let kept = world.record("film").await.unwrap();
     assert_eq!((kept.status, kept.execution.as_str()), (Status::Migrated, "two"));
     world.assert_equal("film");
+}
+
+#[tokio::test]
+async fn an_object_has_no_more_ranges_than_functions_may_run() {
+    let world = World::new().await;
+    world.here.store().put_generated("departures", "film", 2_000 * MIB, None);
+    let request =
+        PlanRequest { request: serde_json::to_value(world.request(&["film"])).unwrap(), execution: "e".into() };
+    for (copy_functions, most) in [(None, 40), (Some(3), 3)] {
+        let clients = Clients { copy_functions, ..(*world.clients).clone() };
+        let planned = plan(&clients, &world.context(), PlanInput::Plan(request.clone())).await.unwrap();
+        let PlanOutput::Work(work) = planned else { panic!() };
+        let ItemState::CopyParts(large) = &work.work[0] else { panic!("{work:?}") };
+        assert!(large.ranges.len() <= most && large.ranges.len() > most / 2, "{} of {most}", large.ranges.len());
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) async fn gather(
         facts.counts += &progress.counts;
         facts.unscanned += u32::from(!progress.done);
     }
-    let estimate = Estimate::of(&facts.counts, &assumptions(&facts.run));
+    let estimate = Estimate::of(&facts.counts, &assumptions(&facts.run, clients.copy_functions));
     facts.estimate = Some(serde_json::to_value(estimate).map_err(|error| StepError::bug(error.to_string()))?);
     if facts.run.request.delete.is_some() {
         facts.deletions = Some(deletions(clients, &facts.run.name, &progress).await?);
@@ -80,10 +80,11 @@ pub(crate) async fn gather(
 }
 
 /// What the run itself tells of what an estimate assumes.
-fn assumptions(run: &Run) -> Assumptions {
+fn assumptions(run: &Run, copy_functions: Option<u32>) -> Assumptions {
     let usual = Assumptions::default();
     let ranges = run.routes.iter().filter_map(|route| route.options.max_ranges).max();
     Assumptions {
+        copy_concurrency: copy_functions,
         concurrency: run.request.concurrency.unwrap_or(usual.concurrency),
         shards: u32::try_from(run.shards.len()).unwrap_or(u32::MAX),
         ranges: ranges.unwrap_or(usual.ranges),

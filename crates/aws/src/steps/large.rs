@@ -121,7 +121,11 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         layout: upload.record.layout,
         encryption: upload.record.encryption,
         trailing_checksum: upload.record.trailing_checksum,
-        most_ranges: route.options.max_ranges.unwrap_or(RANGES_MAX as u32),
+        most_ranges: route
+            .options
+            .max_ranges
+            .unwrap_or(RANGES_MAX as u32)
+            .min(clients.copy_functions.unwrap_or(u32::MAX)),
         begun_ms: context.clock.now_ms(),
         replans: to_plan.replans,
     };
