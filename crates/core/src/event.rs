@@ -111,7 +111,7 @@ fn notification(records: &Value) -> Result<Message, Unreadable> {
             size: s3.object.size,
             etag: given(s3.object.e_tag).map(|etag| ETag::new(&etag)),
             sequencer: given(s3.object.sequencer).map(Sequencer),
-            stands: false,
+            stands: None,
         });
     }
     named(objects, &ignored.join(", "))
@@ -155,7 +155,7 @@ fn event_bridge(value: &Value) -> Result<Message, Unreadable> {
         size: detail.object.size,
         etag: given(detail.object.etag).map(|etag| ETag::new(&etag)),
         sequencer: given(detail.object.sequencer).map(Sequencer),
-        stands: false,
+        stands: None,
     };
     named(vec![object], "")
 }

@@ -34,10 +34,10 @@ pub struct ObjectRef {
     /// Order of the events of one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<Sequencer>,
-    /// True if the destination held something under its key when both sides were listed: a write on condition that
-    /// nothing stands there would be refused.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub stands: bool,
+    /// Whether the destination held something under its key when both sides were listed; absent where nobody looked. If
+    /// so, a write on condition that nothing stands there would be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands: Option<bool>,
 }
 
 /// S3's event sequencer: hex digits that compare, padded on the right with zeros, within one key only.

@@ -26,7 +26,7 @@ fn counted(world: &World, keys: &[String]) -> (Counts, Request) {
         counts.offer(Some(size), parts, mirrored);
         let stands = world.there.store().object("arrivals", key).is_some();
         counts.differing += u64::from(stands && Class::of(size) != Class::Large);
-        request.objects.push(ObjectRef { stands, ..world.offer(key) });
+        request.objects.push(ObjectRef { stands: Some(stands), ..world.offer(key) });
     }
     (counts, request)
 }

@@ -9,7 +9,7 @@ use longhaul_core::backfill::run::{
 use longhaul_core::contract::ExecutionOutcome;
 use longhaul_core::etag::ETag;
 use longhaul_core::outcome::Status;
-use longhaul_core::request::{ManifestRef, Request};
+use longhaul_core::request::{ManifestRef, ObjectRef, Request};
 use longhaul_testing::{Fault, Rule};
 
 /// Writes a manifest of these keys, with a deletion behind them, as a scan does.
@@ -139,4 +139,18 @@ async fn a_manifest_of_another_run_is_refused() {
     assert!(ended.result.is_err());
     assert_eq!(world.there.log().count("PutObject"), 0);
     assert_eq!(world.sent.failed.lock().unwrap().len(), 1, "the manifest as a whole");
+}
+
+#[tokio::test]
+async fn what_arrived_under_a_lost_reply_counts_as_migrated_where_nothing_stood() {
+    for (stands, migrated) in [(Some(false), 1), (None, 0)] {
+        let world = World::new().await;
+        world.put("a", 1, 10);
+        world.there.faults().add(Rule::on("PutObject").times(1).fails(Fault::LoseReply));
+        let offer = ObjectRef { stands, ..world.offer("a") };
+        let request = Request { objects: vec![offer], ..Request::default() };
+        let ended = world.migrate("e", &request).await;
+        assert_eq!((ended.tally.migrated, ended.tally.unchanged), (migrated, 1 - migrated), "{stands:?}");
+        world.assert_equal("a");
+    }
 }

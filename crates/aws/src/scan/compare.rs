@@ -229,7 +229,7 @@ impl Merge<'_> {
                 key: self.source_key(source.key),
                 size: Some(size),
                 etag: Some(ETag::new(source.etag)).filter(|etag| !etag.as_str().is_empty()),
-                stands: is_standing,
+                stands: looks_at_destination(self.scan).then_some(is_standing),
                 ..ObjectRef::default()
             },
             archived: source.archived,

@@ -58,7 +58,7 @@ impl<'a> Writer<'a> {
         self.counts.offer(object.size, parts, mirrored);
         self.counts.archived += u64::from(archived);
         let is_large = object.size.is_some_and(|size| Class::of(size) == Class::Large);
-        self.counts.differing += u64::from(object.stands && !is_large);
+        self.counts.differing += u64::from(object.stands == Some(true) && !is_large);
         self.packer.offer(object);
         Ok(())
     }

@@ -164,6 +164,15 @@ impl Copy<'_> {
             Err(error) if error.name.is_retryable() || error.keys_refused => return Ended::Remains(error),
             Err(error) => (failed(error.failure()), Learnt::default()),
         };
+        let outcome = match outcome {
+            // A listing saw nothing there: what stands there now, and is the same, was brought since, by a write whose
+            // reply was lost or by this batch before it died.
+            Outcome::Unchanged { proof } if known.is_none() && self.object.stands == Some(false) => {
+                let bytes = learnt.source.as_ref().map_or(0, |source| source.size);
+                Outcome::Migrated { bytes, proof }
+            }
+            other => other,
+        };
         let offered = Offered { offer: self.object, route: Some(&self.batch.route), execution: &self.batch.execution };
         let learnt = Learnt { begun_ms: Some(begun_ms), ..learnt };
         match record(self.clients, self.context, offered, &outcome, learnt, Some(known)).await {
@@ -218,7 +227,7 @@ impl Copy<'_> {
         let mut stands = match known {
             // Neither the ledger nor a listing has ever heard of the object: `If-None-Match: *` is the look.
             // Where nothing may be overwritten, a store that ignores the header must not get the chance.
-            None if !self.object.stands
+            None if self.object.stands != Some(true)
                 && self.batch.route.options.overwrite != Overwrite::Never
                 && !self.copies_unguarded() =>
             {

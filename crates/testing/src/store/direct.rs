@@ -169,6 +169,11 @@ impl Store {
         self.lock().uploads.get(upload_id).map(|upload| upload.parts.clone()).unwrap_or_default()
     }
 
+    /// Aborts an open upload, as somebody else does; false if there is none.
+    pub fn abort_upload(&self, upload_id: &str) -> bool {
+        self.lock().uploads.remove(upload_id).is_some()
+    }
+
     /// Inverts a bit of a stored part as if it had arrived so: its ETag and checksums follow. False
     /// where there is no such byte in memory.
     pub fn corrupt_part(&self, upload_id: &str, number: u32, at: usize) -> bool {
