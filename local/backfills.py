@@ -8,6 +8,7 @@ import json
 import os
 import random
 import subprocess
+import time
 
 import chain
 from endpoints import ROOT
@@ -159,9 +160,61 @@ def a_side_that_cannot_be_used_stops_the_run_at_once(world):
     assert world.fill.waiting(world.fill.failed) == 0, "objects were charged with it"
 
 
+def a_failed_message_is_redriven(world):
+    """Messages of the failed queue go back to the queue, once their cause is gone, and those alone that were asked for; what
+    failed in a run is offered again though its message is gone."""
+    iam = world.there.client("iam")
+
+    def locked(prefix):
+        iam.put_user_policy(UserName="vault", PolicyName="locked", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::vault/copy/{prefix}*"}]}))
+
+    def redrive(*arguments):
+        return json.loads(longhaul(world, "redrive", "--json", *arguments))
+
+    def arrives(key, since):
+        record = world.fill.settled([("archive", key)], SECONDS, since)["archive", key]
+        assert record["status"] == "migrated", record
+        world.equal((world.s3_here, "archive", key), (world.s3_there, "vault", f"copy/{key}"))
+
+    locked("redriven/")
+    keys = [f"redriven/{number} a+b" for number in range(3)]
+    for key in keys:
+        world.s3_here.put_object(Bucket="archive", Key=key, Body=key.encode())
+        world.fill.send({"objects": [{"bucket": "archive", "key": key}]})
+    failed = world.fill.failed
+    chain.until(lambda: world.fill.waiting(failed) == len(keys), SECONDS, lambda: f"{world.fill.waiting(failed)} messages failed")
+    dry = redrive("--dry-run")
+    assert dry["sent"] == len(keys) and world.fill.waiting(failed) == len(keys), dry
+    nothing = redrive("--only", "TooSlow")
+    assert nothing["sent"] == 0 and nothing["left"] == len(keys), nothing
+    iam.delete_user_policy(UserName="vault", PolicyName="locked")
+    since = time.time() * 1000
+    one = redrive("--prefix", keys[0])
+    assert (one["sent"], one["left"]) == (1, len(keys) - 1), one
+    arrives(keys[0], since)
+    rest = redrive()
+    assert (rest["sent"], rest["left"]) == (len(keys) - 1, 0), rest
+    for key in keys[1:]:
+        arrives(key, since)
+    assert world.fill.waiting(failed) == 0, "messages stay on the failed queue"
+
+    locked("later/")
+    world.s3_here.put_object(Bucket="archive", Key="later/one", Body=b"later")
+    run = backfill(world, expect=1)["run"]
+    world.fill.take_failed(("archive", "later/one"), SECONDS)
+    iam.delete_user_policy(UserName="vault", PolicyName="locked")
+    since = time.time() * 1000
+    assert redrive(run, "--dry-run")["sent"] == 1
+    assert redrive(run)["sent"] == 1
+    arrives("later/one", since)
+    assert world.fill.waiting(failed) == 0, "it failed again"
+
+
 CASES = [
     a_bucket_is_brought_up_to_date,
     what_the_source_lacks_is_deleted_within_bounds,
     a_failed_object_fails_the_run_and_is_named,
+    a_failed_message_is_redriven,
     a_side_that_cannot_be_used_stops_the_run_at_once,
 ]

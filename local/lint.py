@@ -15,7 +15,7 @@ import tools  # noqa: E402
 LINT, SAM, CHECKOV = tools.HOME / "lint", tools.HOME / "sam", tools.HOME / "checkov"
 # Nothing listens there: a linter that would ask somebody fails at once and goes on without.
 NOWHERE = "http://127.0.0.1:9"
-TEMPLATES = ["template.yaml"]
+TEMPLATES = ["template.yaml", "network.yaml"]
 INTEGRATIONS = {
     "StartExecutionSync": "states:startExecution.sync:2",
     "ListObjects": "s3:listObjectsV2",
@@ -28,6 +28,8 @@ def sample(match):
     name = match.group(1)
     if name.endswith("Bucket"):
         return name.lower()
+    if name.endswith("Url"):
+        return f"https://sqs.us-east-1.amazonaws.com/111111111111/{name}"
     if name.endswith("FunctionArn"):
         return f"arn:aws:lambda:us-east-1:111111111111:function:{name}"
     if name.endswith("StateMachineArn"):

@@ -12,6 +12,7 @@ pub mod output;
 pub mod progress;
 pub mod reach;
 pub mod remote;
+pub mod signals;
 pub mod sizes;
 pub mod summary;
 pub mod times;

@@ -12,7 +12,9 @@ use longhaul::output::{print, tell};
 use longhaul::progress::{Shown, show};
 use longhaul::remote::backfill::backfill;
 use longhaul::remote::control::{pause, resume, stop};
+use longhaul::remote::redrive::redrive;
 use longhaul::remote::status::{failures, status};
+use longhaul::signals::interrupted;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,9 +27,6 @@ const FLUSH_TIME: Duration = Duration::from_secs(5);
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FAILED: u8 = 1;
-/// What a shell reports for a command that SIGINT ended, and for SIGTERM.
-const INTERRUPTED: u8 = 128 + 2;
-const TERMINATED: u8 = 128 + 15;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -57,6 +56,7 @@ async fn run(command: Command) -> u8 {
         Command::Pause(args) => pause(&args).await,
         Command::Stop(args) => stop(&args).await,
         Command::Resume(args) => resume(&args).await,
+        Command::Redrive(args) => interruptible(redrive(&args)).await,
         Command::Estimate(args) => interruptible(estimate(&args)).await,
         Command::Check(args) => interruptible(check(&args)).await,
         Command::Verify(args) => interruptible(verify(&args)).await,
@@ -141,26 +141,4 @@ async fn copy(args: &CopyArgs) -> u8 {
         tell(&format!("nothing to copy: there is no object under {}", summary.source));
     }
     if summary.all_well() { 0 } else { FAILED }
-}
-
-/// Returns the exit status when the process is asked to end.
-async fn interrupted() -> u8 {
-    #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        _ = interrupted => INTERRUPTED,
-        _ = terminated => TERMINATED,
-    }
 }

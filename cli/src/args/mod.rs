@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod ends;
 pub mod local;
+pub mod redrive;
 pub mod remote;
 pub mod select;
 
@@ -37,8 +38,8 @@ pub enum Command {
     ///
     /// Without SRC and DST, every route of the deployment's configuration; --route chooses. Ctrl-C leaves the run going.
     ///
-    /// Exit status: 0 if everything listed arrived or was left alone; 1 if something failed; 2 for bad usage; 130 if the
-    /// run goes on without being watched.
+    /// Exit status: 0 if everything listed arrived or was left alone; 1 if something failed; 2 for bad usage; 3 if the
+    /// run was paused or stopped, or could not be watched any longer; 130 or 143 if the watching was interrupted.
     Backfill(Box<remote::BackfillArgs>),
     /// Shows the runs of a deployment, or how far one has come.
     Status(remote::StatusArgs),
@@ -50,6 +51,14 @@ pub enum Command {
     Stop(remote::RunArgs),
     /// Goes on with a run that was paused or broke off; scans nothing again that was scanned.
     Resume(remote::ResumeArgs),
+    /// Offers again what failed, once its cause is gone.
+    ///
+    /// Without RUN, moves the messages of the deployment's failed queue back to its queue; a message is removed only
+    /// after its copy was acknowledged. Messages are kept for 14 days: with RUN, the records of that run in the work
+    /// bucket are read instead, and nothing is removed. What has arrived meanwhile is found unchanged.
+    ///
+    /// Exit status: 0 if everything chosen was sent; 1 if not; 2 for bad usage.
+    Redrive(redrive::RedriveArgs),
     /// Says what a backfill would copy, what it would cost and how long it would take, and copies nothing.
     Estimate(Box<local::EstimateArgs>),
     /// Tries whether both sides can be used: keys, Regions, reading, conditional writes, uploads, encryption.

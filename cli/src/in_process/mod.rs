@@ -4,8 +4,8 @@ mod backfill;
 
 pub use backfill::BACKFILL;
 
-use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use futures::future::BoxFuture;
+use longhaul_asl::{DefinitionError, ExecutionError, Limits, Machine, RunOptions, Stats, TaskError, Tasks, TokioSleep};
 use longhaul_aws::clients::{Clients, Sides};
 use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::engine::Engine;
@@ -305,26 +305,44 @@ impl Tasks for Functions {
                 .await
             }
             "${CopyObjectsFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { copy_objects(&clients, &context, input).await })
-                    .await
+                self.step(resource, input, |clients, context, input| async move {
+                    copy_objects(&clients, &context, input).await
+                })
+                .await
             }
             "${CopyPartsFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { copy_parts(&clients, &context, input).await })
-                    .await
+                self.step(resource, input, |clients, context, input| async move {
+                    copy_parts(&clients, &context, input).await
+                })
+                .await
             }
             "${CompleteFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { complete(&clients, &context, input).await })
-                    .await
+                self.step(resource, input, |clients, context, input| async move {
+                    complete(&clients, &context, input).await
+                })
+                .await
             }
             "${SettleFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { settle_event(&clients, &context, input).await })
-                    .await
+                self.step(resource, input, |clients, context, input| async move {
+                    settle_event(&clients, &context, input).await
+                })
+                .await
             }
             "${ScanFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { scan(&clients, &context, input).await }).await
+                self.step(
+                    resource,
+                    input,
+                    |clients, context, input| async move { scan(&clients, &context, input).await },
+                )
+                .await
             }
             "${ReportFunctionArn}" => {
-                self.step(resource, input, |clients, context, input| async move { report(&clients, &context, input).await }).await
+                self.step(
+                    resource,
+                    input,
+                    |clients, context, input| async move { report(&clients, &context, input).await },
+                )
+                .await
             }
             "${ListObjects}" => self.list_objects(input).await,
             "${PutObject}" => Self::put_object(input),

@@ -29,7 +29,9 @@ async fn hold(args: &RunArgs, control: Control) -> Result<Deployment, String> {
     let run = deployment.known_run(&args.run).await?;
     let execution = deployment.execution(&run.execution).await?;
     // A paused run that has ended may still be stopped for good; anything else that has ended is over.
-    if !execution.is_running() && control == Control::Paused {
+    let (wanted, _) = deployment.wanted(&args.run).await?;
+    let is_held = control == Control::Stopped && wanted == Some(Control::Paused);
+    if !execution.is_running() && !is_held {
         return Err(format!("run {} is not going on: its execution is {}", args.run, execution.status));
     }
     deployment.control(&args.run, control).await?;

@@ -4,6 +4,7 @@ use crate::args::remote::DeploymentArgs;
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::config::Region;
 use aws_sdk_sfn::error::DisplayErrorContext;
+use bytes::Bytes;
 use longhaul_aws::clients::{Io, Sides, own_side};
 use longhaul_aws::credentials::Secrets;
 use longhaul_aws::work::{S3Work, Work};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 /// No run.json is larger: 40 shards whose bounds are keys of 1,024 bytes, and the routes.
 const RUN_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// More than any control object.
+const CONTROL_MAX_BYTES: u64 = 4 * 1024;
 
-/// A deployment's state machine and work bucket.
+/// A deployment's state machine, work bucket and queues.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     /// Step Functions of its account and Region.
@@ -23,6 +26,10 @@ pub struct Deployment {
     pub state_machine: String,
     /// Its work bucket.
     pub work: Arc<dyn Work>,
+    /// SQS of its account and Region.
+    pub sqs: aws_sdk_sqs::Client,
+    /// URLs of its queue and of its failed queue; absent where an older release was deployed.
+    pub queues: Option<(String, String)>,
 }
 
 /// An execution that carries out an attempt at a run.
@@ -59,12 +66,14 @@ impl Deployment {
         let sfn = aws_sdk_sfn::Client::new(&shared);
         let described = sfn.describe_state_machine().state_machine_arn(arn).send().await;
         let definition = described.map_err(|error| told("describing the state machine", &error))?.definition;
-        let bucket = work_bucket(&definition)
+        let bucket = named(&definition, "bucket")
             .ok_or("this state machine is no backfill of Longhaul: its Begin state names no work bucket")?;
+        let queues = named(&definition, "queue").zip(named(&definition, "failedQueue"));
+        let sqs = aws_sdk_sqs::Client::new(&shared);
         let sides = Sides::new(Io::system()?, shared.clone(), Secrets::none());
         let client = sides.client(&own_side(&shared)).await.map_err(|error| error.message)?;
         let work: Arc<dyn Work> = Arc::new(S3Work::new(client, bucket));
-        Ok(Self { sfn, state_machine: arn.clone(), work })
+        Ok(Self { sfn, state_machine: arn.clone(), work, sqs, queues })
     }
 
     /// The ARN of the execution of this name.
@@ -106,14 +115,40 @@ impl Deployment {
         self.run(name).await?.ok_or_else(|| format!("there is no run {name:?}: `longhaul status` lists them"))
     }
 
-    /// Tells a run what the user wants of it.
+    /// What the user wants of a run, and the ETag of the object that says so, where there is one.
+    pub async fn wanted(&self, name: &str) -> Result<(Option<Control>, Option<String>), String> {
+        let key = control_key(name);
+        let Some(found) = self.work.find(&key, CONTROL_MAX_BYTES).await.map_err(|error| error.message)? else {
+            return Ok((None, None));
+        };
+        let object: ControlObject = serde_json::from_slice(&found.body).map_err(|error| format!("{key}: {error}"))?;
+        Ok((object.control, Some(found.etag)))
+    }
+
+    /// Tells a run what the user wants of it. A run that was stopped stays so.
     pub async fn control(&self, name: &str, control: Control) -> Result<(), String> {
+        const TRIES: u32 = 5;
         let body = serde_json::to_vec(&ControlObject { control: Some(control) }).map_err(|error| error.to_string())?;
-        self.work.put(&control_key(name), body.into()).await.map_err(|error| error.message)
+        let body = Bytes::from(body);
+        for _ in 0..TRIES {
+            let (wanted, etag) = self.wanted(name).await?;
+            if wanted == Some(Control::Stopped) {
+                return Err(format!("run {name} was stopped, and that is for good"));
+            }
+            let key = control_key(name);
+            let written = match etag {
+                Some(etag) => self.work.replace(&key, body.clone(), &etag).await,
+                None => self.work.put_new(&key, body.clone()).await,
+            };
+            if written.map_err(|error| error.message)? {
+                return Ok(());
+            }
+        }
+        Err(format!("run {name} is told too much at once: try again"))
     }
 }
 
-/// An error of Step Functions in one line.
+/// An error of a service in one line.
 pub fn told<E>(what: &str, error: &aws_sdk_sfn::error::SdkError<E>) -> String
 where
     E: std::error::Error + aws_sdk_sfn::error::ProvideErrorMetadata + 'static,
@@ -126,10 +161,11 @@ where
     format!("{what}: {}", text.replace(['\n', '\r'], " "))
 }
 
-/// The template puts the work bucket's name into the definition, so that the ARN alone leads to everything.
-fn work_bucket(definition: &str) -> Option<String> {
+/// The template puts the names of the work bucket and the queues into the definition, so that the ARN alone leads to
+/// everything.
+fn named(definition: &str, what: &str) -> Option<String> {
     let definition: Value = serde_json::from_str(definition).ok()?;
-    definition.pointer("/States/Begin/Parameters/bucket")?.as_str().map(str::to_owned)
+    definition.pointer("/States/Begin/Parameters")?.get(what)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -137,9 +173,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_names_the_work_bucket() {
+    fn the_definition_names_the_work_bucket_and_the_queues() {
         let definition = include_str!("../../../statemachine/backfill.asl.json");
-        assert_eq!(work_bucket(definition).as_deref(), Some("${WorkBucket}"));
-        assert_eq!(work_bucket("{}"), None);
+        let names = [("bucket", "${WorkBucket}"), ("queue", "${QueueUrl}"), ("failedQueue", "${FailedQueueUrl}")];
+        for (what, expected) in names {
+            assert_eq!(named(definition, what).as_deref(), Some(expected));
+        }
+        assert_eq!(named("{}", "bucket"), None);
     }
 }

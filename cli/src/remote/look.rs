@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_aws::scan::progress;
 use longhaul_aws::work::Work;
 use longhaul_core::backfill::counts::Counts;
-use longhaul_core::backfill::run::{ControlObject, Run, control_key, item_of_outcome, outcomes_prefix};
+use longhaul_core::backfill::run::{ControlObject, Run, item_of_outcome, outcomes_prefix};
 use longhaul_core::contract::ExecutionOutcome;
 use longhaul_core::tally::Tally;
 use serde::Serialize;
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Requests to the work bucket at once.
 const AT_ONCE: usize = 16;
-/// More than any control object.
-const CONTROL_MAX_BYTES: u64 = 4 * 1024;
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -75,16 +73,13 @@ impl Watcher {
         let work = deployment.work.as_ref();
         let counts = self.scanned(&deployment.work).await?;
         self.outcomes(work).await?;
-        let control = match work.find(&control_key(&self.run.name), CONTROL_MAX_BYTES).await {
-            Ok(found) => found.and_then(|found| serde_json::from_slice(&found.body).ok()).unwrap_or_default(),
-            Err(error) => return Err(error.message),
-        };
+        let (control, _) = deployment.wanted(&self.run.name).await?;
         Ok(Standing {
             run: self.run.name.clone(),
             attempt: self.run.attempt,
             status: execution.status.clone(),
             cause: execution.cause.clone(),
-            control,
+            control: ControlObject { control },
             shards: self.run.shards.len() as u32,
             shards_done: self.done.len() as u32,
             counts,

@@ -1,8 +1,9 @@
-//! Commands that talk to a deployment: its state machine and its work bucket, nothing else.
+//! Commands that talk to a deployment: its state machine, its work bucket and its queues, nothing else.
 
 pub mod backfill;
 pub mod control;
 pub mod deployment;
 pub mod follow;
 pub mod look;
+pub mod redrive;
 pub mod status;

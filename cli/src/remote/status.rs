@@ -1,7 +1,7 @@
 //! `status` and `failures`.
 
 use super::deployment::{Deployment, told};
-use super::follow::follow;
+use super::follow::{exit_status, follow};
 use super::look::{Standing, Watcher};
 use crate::args::remote::{RunArgs, StatusArgs, WatchArgs};
 use crate::output::{print, print_raw, tell};
@@ -33,7 +33,7 @@ pub async fn status(args: &StatusArgs) -> Result<u8, String> {
         if let Some(summary) = summary.filter(|summary| summary.attempt == run.attempt) {
             let text = if args.json { serde_json::to_string(&summary).ok() } else { Some(summary_text(&summary)) };
             print(&text.unwrap_or_default());
-            return Ok(0);
+            return Ok(if args.follow { exit_status(&summary, &execution) } else { 0 });
         }
     }
     let standing = Watcher::new(run).look(&deployment, &execution).await?;
@@ -133,6 +133,7 @@ pub fn summary_text(summary: &RunSummary) -> String {
     text
 }
 
-fn table(head: &str, rows: &[(&str, String)]) -> String {
+/// A heading and rows of names and values.
+pub fn table(head: &str, rows: &[(&str, String)]) -> String {
     rows.iter().fold(head.to_owned(), |text, (name, value)| text + &format!("\n  {name:<10} {value}"))
 }

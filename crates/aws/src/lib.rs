@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod metadata;
 pub mod outbox;
 pub mod outcomes;
+pub mod permissions;
 pub mod preflight;
 mod report;
 pub mod routes;

@@ -1,11 +1,15 @@
 //! The work bucket: manifests and outcomes, small objects of this deployment's own.
 
+use crate::clients::REQUEST_TIMEOUT;
 use crate::error::{Place, StepError, from_sdk};
+use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use longhaul_core::error::ErrorName;
 use longhaul_core::etag::Md5Digest;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use tokio::time::timeout;
 
 /// A store of small objects by key.
 #[async_trait::async_trait]
@@ -96,10 +100,7 @@ impl Work for S3Work {
             .send()
             .await
             .map_err(|error| from_sdk(Place::Own, &what, &error))?;
-        let body = answer.body.collect().await.map_err(|error| {
-            StepError::new(longhaul_core::error::ErrorName::Transient, format!("{what}: the body ended: {error}"))
-        })?;
-        Ok(body.into_bytes())
+        collected(answer.body, &what).await
     }
 
     async fn put_new(&self, key: &str, body: Bytes) -> Result<bool, StepError> {
@@ -123,10 +124,7 @@ impl Work for S3Work {
             }
         };
         let etag = answer.e_tag.unwrap_or_default();
-        let body = answer.body.collect().await.map_err(|error| {
-            StepError::new(longhaul_core::error::ErrorName::Transient, format!("{what}: the body ended: {error}"))
-        })?;
-        Ok(Some(Found { body: body.into_bytes(), etag }))
+        Ok(Some(Found { body: collected(answer.body, &what).await?, etag }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StepError> {
@@ -151,6 +149,15 @@ impl Work for S3Work {
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
         }
         Ok(keys)
+    }
+}
+
+/// A whole body. The SDK's timeout ends with the headers.
+async fn collected(body: ByteStream, what: &str) -> Result<Bytes, StepError> {
+    match timeout(REQUEST_TIMEOUT, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.into_bytes()),
+        Ok(Err(error)) => Err(StepError::new(ErrorName::Transient, format!("{what}: the body ended: {error}"))),
+        Err(_) => Err(StepError::stalled(format!("{what}: the body did not end"))),
     }
 }
 

@@ -82,6 +82,25 @@ pub enum Credentials {
     Anonymous,
 }
 
+impl Side {
+    /// The store, named in one way however its endpoint is written: two sides with one store and one bucket hold the
+    /// same objects. `None` is Amazon S3.
+    pub fn store(&self) -> Option<String> {
+        let endpoint = self.endpoint.as_deref()?.trim_end_matches('/');
+        // Scheme and host know no case; a path behind them does.
+        let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
+        let usual_port = if scheme == "https" { ":443" } else { ":80" };
+        let host = host.strip_suffix(usual_port).unwrap_or(&host);
+        let is_aws = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"));
+        if is_aws.is_some_and(|name| name == "s3" || name.starts_with("s3.") || name.starts_with("s3-")) {
+            return None;
+        }
+        Some(format!("{scheme}://{host}{path}"))
+    }
+}
+
 impl Credentials {
     fn is_role(&self) -> bool {
         *self == Self::Role
@@ -198,8 +217,7 @@ impl Route {
                 return fail(&format!("{name}.credentials names nothing"));
             }
         }
-        let same_store = self.source.endpoint == self.destination.endpoint;
-        if same_store
+        if self.source.store() == self.destination.store()
             && self.source.bucket == self.destination.bucket
             && self.destination.prefix.starts_with(&self.source.prefix)
         {
@@ -313,6 +331,27 @@ mod tests {
         assert_eq!(route.destination.credentials, Credentials::Secret { secret: "s".into() });
         assert_eq!((route.options.storage_class.as_deref(), route.options.overwrite), (None, Overwrite::Never));
         assert_eq!(config.route("c", "any"), None);
+    }
+
+    #[test]
+    fn a_store_has_one_name() {
+        let store = |endpoint: &str| Side { endpoint: Some(endpoint.into()), ..Side::default() }.store();
+        for aws in [
+            "https://s3.amazonaws.com",
+            "https://S3.eu-west-1.amazonaws.com/",
+            "https://s3.cn-north-1.amazonaws.com.cn",
+        ] {
+            assert_eq!(store(aws), None, "{aws}");
+        }
+        assert_eq!(store("https://Store.example:443/"), Some("https://store.example".into()));
+        assert_eq!(store("http://store.example:80/Path"), store("http://store.example/Path"));
+        assert_ne!(store("http://store.example/Path"), store("http://store.example/path"));
+        assert_ne!(store("http://store.example:9000"), store("http://store.example"));
+        let mut circle = route("in/", "in/deeper/");
+        circle.destination.bucket = "a".into();
+        circle.source.endpoint = Some("https://store.example".into());
+        circle.destination.endpoint = Some("https://STORE.example:443/".into());
+        assert!(circle.check().unwrap_err().0.contains("under the source"));
     }
 
     #[test]

@@ -17,9 +17,9 @@ impl LedgerKey {
     /// The key of `key` at `destination`.
     pub fn new(destination: &Side, key: &str) -> Self {
         let bucket = &destination.bucket;
-        match &destination.endpoint {
+        match destination.store() {
             None => Self(format!("s3://{bucket}/{key}")),
-            Some(endpoint) => Self(format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/'))),
+            Some(store) => Self(format!("{store}/{bucket}/{key}")),
         }
     }
 

@@ -36,8 +36,8 @@ pub(crate) struct KeyHistory {
     pub(crate) denied: bool,
     /// What stands at the destination as far as it was seen.
     pub(crate) stands: Option<Arc<Object>>,
-    /// ETags of everything that was seen at the destination, with the versions whose bytes they are.
-    pub(crate) written: Vec<(String, Vec<usize>)>,
+    /// ETags and bytes of everything that was seen at the destination.
+    pub(crate) written: Vec<(String, Bytes)>,
     /// Somebody put this before, or behind our back.
     pub(crate) foreign: Vec<Bytes>,
 }
@@ -46,6 +46,8 @@ pub(crate) struct KeyHistory {
 #[derive(Debug, Default)]
 pub(crate) struct UploadHistory {
     pub(crate) key: String,
+    /// Grows with every upload.
+    pub(crate) order: u64,
     /// The invocation that made it.
     pub(crate) creator: Option<u64>,
     /// The reply with its id arrived.

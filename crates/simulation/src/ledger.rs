@@ -1,5 +1,6 @@
 //! A ledger that throttles and loses replies, and that watches what is written to it.
 
+use crate::history::Version;
 use crate::steps::Invocation;
 use crate::weather::Weather;
 use longhaul_aws::ledger::{EmbeddedLedger, Expected, Ledger, LedgerError};
@@ -79,9 +80,10 @@ impl FaultyLedger {
             (record.status, &record.source, &record.destination_etag)
         {
             let Some(known) = history.keys.get(key) else { return };
-            let told = known.written.iter().any(|(written, versions)| {
-                *written == etag.as_str()
-                    && versions.iter().any(|index| known.versions[*index].etag == source.etag.as_str())
+            // An ETag may stand for several versions, where they have the same bytes.
+            let told = known.written.iter().any(|(written, content)| {
+                let of = |version: &Version| version.etag == source.etag.as_str() && version.content == content;
+                *written == etag.as_str() && known.versions.iter().any(of)
             });
             if !told {
                 let said = format!(

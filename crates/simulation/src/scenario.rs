@@ -113,7 +113,7 @@ impl Scenario {
         let small = *dice.weighted(&[(3, 0_u64), (4, 1), (4, 3), (2, 6), (1, 10)]);
         let count = (large + small).max(1);
         let objects = (0..count).map(|number| Self::object(&dice, keys[number as usize], number < large)).collect();
-        let rough = *dice.weighted(&[(1, 0.0), (4, 0.02), (5, 0.06), (3, 0.15)]);
+        let rough = *dice.weighted(&[(1, 0.0), (3, 0.03), (5, 0.1), (4, 0.25)]);
         let share = |dice: &Dice| *dice.weighted(&[(3, 0.0), (3, 0.5), (3, 1.0)]) * rough;
         let rates = Rates {
             request: share(&dice),
@@ -122,7 +122,7 @@ impl Scenario {
             ledger: share(&dice),
             twice: share(&dice) * 2.0,
             stop: share(&dice) * 0.3,
-            most: dice.between(1, 30),
+            most: dice.between(1, 40),
         };
         let size = |dice: &Dice| *dice.one(&[None, Some(5 * MIB), Some(6 * MIB), Some(16 * MIB)]);
         let part_sizes = if dice.chance(0.5) { vec![size(&dice)] } else { (0..4).map(|_| size(&dice)).collect() };

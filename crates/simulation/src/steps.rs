@@ -119,18 +119,18 @@ impl Around for Service {
         if !weather.strikes(weather.scenario.rates.twice) {
             return invoke(weather, &name, step()).await;
         }
-        match weather.dice.between(0, 3) {
-            0 => {
+        match weather.dice.between(0, 8) {
+            0 | 1 => {
                 let _lost = invoke(weather, &format!("{name}, first of two"), step()).await;
                 invoke(weather, &format!("{name}, second of two"), step()).await
             }
-            1 => {
-                let first = invoke(weather, &format!("{name}, one twin"), step());
-                let second = invoke(weather, &format!("{name}, other twin"), step());
+            2 | 3 => {
+                let names = [format!("{name}, one twin"), format!("{name}, other twin")];
+                let (first, second) = (invoke(weather, &names[0], step()), invoke(weather, &names[1], step()));
                 let (first, second) = futures::future::join(first, second).await;
                 if weather.dice.chance(0.5) { first } else { second }
             }
-            2 => {
+            4 | 5 => {
                 // Whoever called it does not hear of it again, and it goes on.
                 let (weather, step) = (weather.clone(), step());
                 weather.afloat.fetch_add(1, Relaxed);
@@ -142,6 +142,11 @@ impl Around for Service {
                 let after = Duration::from_millis(*self.0.dice.one(&[0, 13, 700, 20_011]));
                 tokio::time::sleep(after).await;
                 Err(TaskError::new("Lambda.SdkClientException", "the connection to the function was lost"))
+            }
+            6 => {
+                weather.outgrown.store(true, Relaxed);
+                weather.say(None, format!("{name} answers more than a state may hold"));
+                Err(TaskError::new("States.DataLimitExceeded", "simulated"))
             }
             _ => Err(TaskError::new(*weather.dice.one(&DEATHS), "before it began")),
         }

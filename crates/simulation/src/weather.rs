@@ -65,6 +65,8 @@ pub(crate) struct Weather {
     pub(crate) afloat: AtomicU64,
     pub(crate) invocations: AtomicU64,
     pub(crate) changed: Notify,
+    /// A payload was said to be too large.
+    pub(crate) outgrown: AtomicBool,
 }
 
 impl Weather {
@@ -95,6 +97,7 @@ impl Weather {
             afloat: AtomicU64::new(0),
             invocations: AtomicU64::new(0),
             changed: Notify::new(),
+            outgrown: AtomicBool::new(false),
         }
     }
 
@@ -194,10 +197,9 @@ impl Weather {
     fn foreign(&self, key: &str, content: Bytes) {
         let stands = self.there.store().object(DESTINATION, &self.there_key(key));
         let mut history = self.history();
-        let versions = history.versions_of(key, &content);
         let Some(known) = history.keys.get_mut(key) else { return };
         if let Some(object) = &stands {
-            known.written.push((object.etag.clone(), versions));
+            known.written.push((object.etag.clone(), content.clone()));
         }
         known.stands = stands;
         known.foreign.push(content);

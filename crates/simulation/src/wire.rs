@@ -165,17 +165,16 @@ impl Wire {
         let has_body = matches!(operation, "PutObject" | "UploadPart");
         let status = |status: u16, code: Option<&str>| Some(Mishap::Store(Fault::Status { status, code: code.map(Into::into) }));
         let at = |dice: &crate::dice::Dice| *dice.one(&[0, 1, 77, 600, 4_000, 70_000, 5_000_000]);
-        match *dice.weighted(&[(3, 0), (3, 1), (2, 2), (1, 3), (3, 4), (4, 5), (4, 6), (3, 7), (1, 8), (3, 9), (2, 10), (1, 11)]) {
+        match *dice.weighted(&[(3, 0), (3, 1), (2, 2), (1, 3), (3, 4), (4, 5), (4, 6), (3, 7), (2, 8), (3, 9), (2, 10), (1, 11)]) {
             0 => status(500, None),
             1 => status(503, Some("SlowDown")),
             2 => status(403, None),
             3 => {
-                if let Some(known) = sent.key.as_ref().filter(|_| !sent.there).and_then(|key| {
-                    // Said of the source it is believed: nobody can know better.
-                    let mut history = self.weather.history();
-                    history.keys.get_mut(key).map(|known| known.denied = true)
-                }) {
-                    let () = known;
+                // Said of the source it is believed: nobody can know better.
+                if let Some(key) = sent.key.as_ref().filter(|_| !sent.there)
+                    && let Some(known) = self.weather.history().keys.get_mut(key)
+                {
+                    known.denied = true;
                 }
                 status(404, sent.call.upload_id.as_ref().map(|_| "NoSuchUpload"))
             }
@@ -261,11 +260,13 @@ impl Wire {
         match (sent.call.operation.as_str(), &sent.call.upload_id) {
             ("CreateMultipartUpload", _) if fine => {
                 let mut history = self.weather.history();
+                let order = history.moment();
                 for upload in store.open_uploads() {
                     let known = history.uploads.entry(upload.id.clone()).or_default();
                     if known.key.is_empty() {
                         known.key = sent.key.clone().unwrap_or_default();
                         known.creator = sent.invocation;
+                        known.order = order;
                     }
                 }
             }
@@ -323,7 +324,7 @@ impl Wire {
         }
         let Some(known) = history.keys.get_mut(key) else { return };
         if let Some(object) = &stands {
-            known.written.push((object.etag.clone(), versions));
+            known.written.push((object.etag.clone(), now));
         }
         known.stands = stands;
     }
@@ -337,10 +338,12 @@ impl Wire {
         let mut history = self.weather.history();
         match (sent.call.operation.as_str(), &sent.call.upload_id, sent.invocation) {
             ("CreateMultipartUpload", ..) if fine => {
-                let body = answer.as_ref().ok().and_then(|answer| answer.body().bytes());
-                let body = body.map(String::from_utf8_lossy).unwrap_or_default().into_owned();
-                for (id, upload) in &mut history.uploads {
-                    upload.told |= body.contains(id.as_str());
+                // The newest one of this invocation is the one that is answered for.
+                let ours = history.uploads.values_mut().filter(|upload| {
+                    upload.creator == sent.invocation && Some(&upload.key) == sent.key.as_ref()
+                });
+                if let Some(newest) = ours.max_by_key(|upload| upload.order) {
+                    newest.told = true;
                 }
             }
             ("UploadPart", Some(id), Some(invocation)) if fine => {

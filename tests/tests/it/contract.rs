@@ -7,6 +7,8 @@ mod backfill;
 mod edit;
 mod faults;
 mod format;
+mod metrics;
+mod permissions;
 mod raw;
 mod retries;
 mod routes;

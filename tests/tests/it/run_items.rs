@@ -1,6 +1,7 @@
 //! Executions of `migrate` that carry out a manifest of a backfill.
 
 use crate::world::{MIB, World};
+use longhaul_aws::steps::{Ended, settle_ended};
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::manifest::{Deletion, Header, HeaderLine, Progress, manifest_key};
 use longhaul_core::backfill::run::{
@@ -114,7 +115,10 @@ async fn an_attempt_repeats_what_failed_and_nothing_else() {
     world.put("good", 1, 10);
     world.put("bad", 2, 20);
     let key = manifest(&world, "run", &["good", "bad"]).await;
-    world.there.faults().add(Rule::on("PutObject").key("bad").times(0).fails(Fault::Status { status: 403, code: None }));
+    world
+        .there
+        .faults()
+        .add(Rule::on("PutObject").key("bad").times(0).fails(Fault::Status { status: 403, code: None }));
     let ended = world.migrate("first", &request(&world, &key, 1)).await;
     assert!(ended.result.is_err());
     world.there.faults().clear();
@@ -153,4 +157,40 @@ async fn what_arrived_under_a_lost_reply_counts_as_migrated_where_nothing_stood(
         assert_eq!((ended.tally.migrated, ended.tally.unchanged), (migrated, 1 - migrated), "{stands:?}");
         world.assert_equal("a");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_a_list_names_twice_is_accounted_for_twice() {
+    let world = World::new().await;
+    world.put("a", 1, 10);
+    let key = manifest(&world, "run", &["a", "a"]).await;
+    assert!(world.migrate("first", &request(&world, &key, 1)).await.result.is_ok());
+    let tally = outcomes(&world).await[0].1.tally;
+    assert_eq!((tally.migrated, tally.unchanged, tally.objects()), (1, 1, 2));
+    assert!(world.migrate("second", &request(&world, &key, 2)).await.result.is_ok());
+    assert_eq!(outcomes(&world).await.len(), 1, "nothing was left to do");
+}
+
+#[tokio::test]
+async fn an_execution_that_is_aborted_before_it_finds_nothing_to_do_fails_nothing() {
+    let world = World::new().await;
+    world.put("a", 1, 10);
+    let key = manifest(&world, "run", &["a"]).await;
+    assert!(world.migrate("first", &request(&world, &key, 1)).await.result.is_ok());
+    let aborted = |attempt| Ended {
+        execution: "arn:aws:states:eu-west-1:1:execution:m:aborted".into(),
+        started_ms: world.context().clock.now_ms() + 1_000,
+        status: "ABORTED".into(),
+        input: Some(serde_json::to_string(&request(&world, &key, attempt)).unwrap()),
+        reason: None,
+    };
+    settle_ended(&world.clients, &world.context(), aborted(2)).await.unwrap();
+    assert_eq!(outcomes(&world).await.len(), 1, "the first attempt's outcome stands");
+    assert!(world.sent.failed.lock().unwrap().is_empty());
+    // An execution of the first attempt itself is settled as any other.
+    let other = manifest(&world, "run", &["a"]).await;
+    world.put("a", 2, 20);
+    assert_eq!(other, key);
+    settle_ended(&world.clients, &world.context(), aborted(1)).await.unwrap();
+    assert_eq!(world.sent.failed.lock().unwrap().len(), 1);
 }

@@ -23,6 +23,9 @@ pub(super) async fn same_bytes(
     keys: &[String; 2],
     identities: [&SourceIdentity; 2],
 ) -> Result<Option<u64>, StepError> {
+    // Reading by version id may not be allowed: the ETag pins the version as well (SEMANTICS.md, rule 4).
+    let pinned = identities.map(|identity| SourceIdentity { version_id: None, ..identity.clone() });
+    let identities = [&pinned[0], &pinned[1]];
     let size = identities[0].size;
     if size != identities[1].size {
         return Ok(Some(size.min(identities[1].size)));
@@ -63,9 +66,8 @@ async fn same_span(
     while left > 0 {
         for side in 0..2 {
             if held[side].is_empty() {
-                let lost = |told: &str| {
-                    StepError::new(ErrorName::Transient, format!("reading {:?}: {told}", keys[side]))
-                };
+                let lost =
+                    |told: &str| StepError::new(ErrorName::Transient, format!("reading {:?}: {told}", keys[side]));
                 held[side] = match timeout(SILENCE, bodies[side].next()).await {
                     Ok(Some(Ok(bytes))) => bytes,
                     Ok(Some(Err(error))) => return Err(lost(&error.to_string())),

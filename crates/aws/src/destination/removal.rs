@@ -3,6 +3,8 @@
 use super::Destination;
 use crate::denial::payer;
 use crate::error::{Place, StepError, from_sdk};
+use aws_sdk_s3::config::Builder as Override;
+use aws_sdk_s3::config::retry::RetryConfig;
 use longhaul_core::backfill::deletions::Removal;
 use longhaul_core::etag::ETag;
 
@@ -26,16 +28,21 @@ impl Destination {
             Some(facts) if facts.etag != *etag => return Ok(Removal::Changed),
             Some(_) => {}
         }
-        match self.remove_if(key, etag).await? {
-            Conditional::Done => Ok(Removal::Removed),
-            Conditional::Refused => Ok(match self.head(key).await? {
-                None => Removal::Removed,
-                Some(_) => Removal::Changed,
-            }),
+        let unanswered = match self.remove_if(key, etag).await {
+            Ok(Conditional::Done) => return Ok(Removal::Removed),
+            Ok(Conditional::Refused) => None,
+            Err(error) if error.name.is_retryable() => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.head(key).await?, unanswered) {
+            (None, _) => Ok(Removal::Removed),
+            (Some(facts), Some(error)) if facts.etag == *etag => Err(error),
+            (Some(_), _) => Ok(Removal::Changed),
         }
     }
 
-    /// Sends one removal under the condition that the object has this ETag.
+    /// Sends one removal under the condition that the object has this ETag. It is sent once: whoever repeats it looks
+    /// at both sides again before.
     pub async fn remove_if(&self, key: &str, etag: &ETag) -> Result<Conditional, StepError> {
         let answer = self
             .client
@@ -45,6 +52,8 @@ impl Destination {
             .if_match(etag.quoted())
             .set_expected_bucket_owner(self.side.owner.clone())
             .set_request_payer(payer(&self.side))
+            .customize()
+            .config_override(Override::default().retry_config(RetryConfig::disabled()))
             .send()
             .await;
         let Err(error) = answer else { return Ok(Conditional::Done) };

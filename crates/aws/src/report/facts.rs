@@ -1,7 +1,7 @@
 //! What is known of a run besides the outcomes of its executions.
 
 use super::parked::Progress as Joined;
-use super::{READS_AT_ONCE, find_json, ground::header};
+use super::{READS_AT_ONCE, find_json};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
@@ -58,7 +58,10 @@ pub(crate) async fn gather(
         counts: Default::default(),
         unscanned: 0,
         deletions: None,
-        deletions_broken: input.results.iter().find_map(|end| end.error.as_ref()).map(|error| error.failure()),
+        // Where no deletions were asked for, what a former state left there are the scans.
+        deletions_broken: (input.results.iter().find_map(|end| end.error.as_ref()))
+            .filter(|_| run.request.delete.is_some())
+            .map(|error| error.failure()),
         checks,
         notes,
         estimate: None,
@@ -109,8 +112,8 @@ async fn progress(clients: &Clients, run: &str, shard: u32, last: Option<u32>) -
     }
     let Some(last) = last else { return Ok(Progress::default()) };
     let key = manifest_key(run, shard, last);
-    let header = header(clients, &key).await?;
-    header.map(|header| header.progress).ok_or_else(|| StepError::bug(format!("{key} is gone")))
+    let header = header(&*clients.work, &key).await?;
+    header.map(|(header, _)| header.progress).ok_or_else(|| StepError::bug(format!("{key} is gone")))
 }
 
 /// What became of the deletions, all shards together.

@@ -3,12 +3,11 @@
 use super::groups::Group;
 use crate::clients::Clients;
 use crate::error::StepError;
-use longhaul_core::backfill::manifest::{Deletion, Header, HeaderLine};
+use crate::scan::header;
+use longhaul_core::backfill::manifest::{Deletion, Header};
 use longhaul_core::backfill::summary::chains;
 use longhaul_core::contract::ExecutionOutcome;
 
-/// More than any header: a route, and the counts of a shard.
-pub(crate) const HEADER_MAX_BYTES: u64 = 64 * 1024;
 /// No outcome is larger: two thousand exceptions of a few KiB.
 const OUTCOME_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -55,22 +54,13 @@ pub(crate) async fn read(clients: &Clients, group: Group, asked: Asked) -> Resul
     });
     let mut ground = Ground { manifest: group.manifest, attempts, header: None, deletions: Vec::new() };
     if (asked.outcomes && !ended) || asked.deletions {
-        let header = header(clients, &ground.manifest).await?;
+        let header = header(&*clients.work, &ground.manifest).await?.map(|(header, _)| header);
         if let Some(header) = header.as_ref().filter(|header| asked.deletions && header.deletions > 0) {
             ground.deletions = read_deletions(clients, &ground.manifest, header).await?;
         }
         ground.header = header;
     }
     Ok(ground)
-}
-
-/// The header of a manifest; `None` where there is no such manifest.
-pub(crate) async fn header(clients: &Clients, key: &str) -> Result<Option<Header>, StepError> {
-    let Some(found) = clients.work.find(key, HEADER_MAX_BYTES).await? else { return Ok(None) };
-    let line = found.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line: HeaderLine =
-        serde_json::from_slice(line).map_err(|error| StepError::bug(format!("{key}: no header: {error}")))?;
-    Ok(Some(line.manifest))
 }
 
 async fn read_deletions(clients: &Clients, key: &str, header: &Header) -> Result<Vec<Deletion>, StepError> {

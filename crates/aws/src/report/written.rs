@@ -8,6 +8,9 @@ use longhaul_core::backfill::summary::words::{bytes, duration, number};
 use longhaul_core::backfill::summary::{RunStatus, RunSummary, page_key, summary_key};
 use std::fmt::Write as _;
 
+/// Most objects of a report that an answer or a message names: the summary names them all.
+pub(crate) const REPORT_NAMED: usize = 10;
+
 /// Writes an object of a table that is full.
 pub(crate) async fn sheet(
     clients: &Clients,
@@ -97,7 +100,7 @@ fn message(summary: &RunSummary) -> (String, String) {
         let _ = writeln!(text, "{} -> {}", route.source, route.destination);
     }
     let _ = writeln!(text, "\nReport:");
-    for name in &summary.report {
+    for name in summary.report.iter().take(REPORT_NAMED) {
         let _ = writeln!(text, "s3://{}/{name}", summary.bucket);
     }
     (subject, text)

@@ -1,6 +1,6 @@
 //! Where the manifests of a scan go.
 
-use super::control;
+use super::{control, header};
 use crate::error::StepError;
 use crate::work::Work;
 use bytes::Bytes;
@@ -39,8 +39,8 @@ pub enum Written {
 
 /// Tries of a write, each with the SDK's own inside.
 const TRIES: u32 = 3;
-/// Bytes of a manifest that are read for its header at first, and at most.
-const HEADER_BYTES: (u64, u64) = (16 * 1024, 16 * 1024 * 1024);
+/// More than any hint.
+const HINT_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Manifests between two hints: so many headers may have to be found again after a crash.
 const NOTE_EVERY: u32 = 64;
 
@@ -66,21 +66,7 @@ impl BucketLog {
 
     /// The header of a manifest, where it is written.
     async fn header(&self, number: u32) -> Result<Option<Header>, StepError> {
-        let key = self.key(number);
-        let broken = |told: String| StepError::rejected(format!("{key} of the work bucket is no manifest: {told}"));
-        let (mut most, longest) = HEADER_BYTES;
-        loop {
-            let Some(found) = self.work.find(&key, most).await? else { return Ok(None) };
-            if let Some(end) = found.body.iter().position(|byte| *byte == b'\n') {
-                let line: HeaderLine =
-                    serde_json::from_slice(&found.body[..end]).map_err(|error| broken(error.to_string()))?;
-                return Ok(Some(line.manifest));
-            }
-            if (found.body.len() as u64) < most || most >= longest {
-                return Err(broken("its first line does not end".to_owned()));
-            }
-            most *= 16;
-        }
+        Ok(header(&*self.work, &self.key(number)).await?.map(|(header, _)| header))
     }
 
     /// The last manifest from `from` on. They are written one behind the other, so a search by halves finds it.
@@ -125,7 +111,7 @@ impl BucketLog {
 impl Log for BucketLog {
     async fn recover(&mut self) -> Result<Progress, StepError> {
         let key = self.hint_key();
-        let hint = self.work.find(&key, HEADER_BYTES.1).await?;
+        let hint = self.work.find(&key, HINT_MAX_BYTES).await?;
         let hint = hint.and_then(|found| match serde_json::from_slice::<Hint>(&found.body) {
             Ok(hint) => Some(hint),
             Err(error) => {

@@ -4,6 +4,7 @@
 //! behind the last of them, and two at once write none twice.
 
 mod compare;
+mod header;
 pub mod keys;
 pub(crate) mod listing;
 mod lists;
@@ -13,6 +14,7 @@ mod questions;
 mod shards;
 mod writer;
 
+pub(crate) use header::header;
 pub use log::{Log, Stretch, Written};
 pub use shards::{shards, shards_by};
 

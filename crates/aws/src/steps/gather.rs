@@ -26,7 +26,7 @@ pub(super) async fn gather(clients: &Clients, input: Gather) -> Result<Gathered,
     };
     let broken = match input.copied {
         true => input.error.as_ref().map(|error| copies_broke_off(error, &run)),
-        false => scans_broke_off(&input.results).or_else(|| input.error.as_ref().map(scan_ended)),
+        false => scans_broke_off(&input.results),
     };
     if broken.is_some() {
         return Ok(over(broken));
@@ -105,11 +105,6 @@ fn scans_broke_off(results: &[ShardEnd]) -> Option<Failure> {
     let first = failed.first()?.failure();
     let told = format!("{} of {} scans broke off; the first: {}", failed.len(), results.len(), said(&first));
     Some(Failure::new(first.name, told))
-}
-
-fn scan_ended(error: &CaughtError) -> Failure {
-    let failure = error.failure();
-    Failure::new(failure.name.clone(), format!("the scan broke off: {}", said(&failure)))
 }
 
 fn copies_broke_off(error: &CaughtError, run: &Run) -> Failure {

@@ -40,6 +40,8 @@ pub async fn plan(clients: &Clients, context: &Context, input: PlanInput) -> Res
 /// The objects of a request that this execution takes on, and what it leaves for a successor.
 struct Taken {
     objects: Vec<ObjectRef>,
+    /// Offers of keys that are among them already.
+    repeated: u64,
     left: Vec<ObjectRef>,
     manifests: Vec<ManifestRef>,
 }
@@ -58,7 +60,10 @@ async fn take(clients: &Clients, request: Request) -> Result<Taken, StepError> {
         objects.extend(read);
         unread.extend(rest);
     }
-    Ok(Taken { objects: deduplicated(objects), left, manifests: unread })
+    let offered = objects.len();
+    let objects = deduplicated(objects);
+    let repeated = (offered - objects.len()) as u64;
+    Ok(Taken { objects, repeated, left, manifests: unread })
 }
 
 /// An object, its route, and how it is to be copied.
@@ -95,9 +100,12 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
         Some(_) => None,
         None => Some(clients.routes.config().await?),
     };
-    let Taken { objects, mut left, manifests } = take(clients, request).await?;
+    let Taken { objects, repeated, mut left, manifests } = take(clients, request).await?;
 
-    let mut tally = Tally::default();
+    // Every line of a run's manifest is accounted for. A key that a list names twice is brought once, and is unchanged
+    // the second time.
+    let unchanged = if run.is_some() { repeated } else { 0 };
+    let mut tally = Tally { unchanged, ..Tally::default() };
     let mut routes: Vec<Route> = Vec::new();
     let mut routed = Vec::new();
     for offer in objects {

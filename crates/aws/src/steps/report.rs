@@ -6,6 +6,7 @@ use crate::error::StepError;
 use crate::report::ground::Asked;
 use crate::report::groups::Groups;
 use crate::report::parked::Progress;
+use crate::report::written::REPORT_NAMED;
 use crate::report::{READS_AT_ONCE, facts, ground, written};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::backfill::states::{ReportInput, Reported, RunEnd};
@@ -61,6 +62,7 @@ pub async fn report(clients: &Clients, context: &Context, input: ReportInput) ->
 
 fn ended(input: ReportInput, summary: RunSummary) -> Reported {
     let RunSummary { status, error, cause, counts, tally, report, .. } = summary;
+    let report = report.into_iter().take(REPORT_NAMED).collect();
     let end = RunEnd { run: input.run, error, cause, counts, tally, report };
     match status {
         RunStatus::Failed => Reported::Failed(end),

@@ -2,14 +2,13 @@
 
 use crate::clients::Clients;
 use crate::error::StepError;
-use longhaul_core::backfill::manifest::{Header, HeaderLine};
+use crate::scan::header;
+use longhaul_core::backfill::manifest::Header;
 use longhaul_core::backfill::run::{ControlObject, RunItem, control_key, item_of_outcome, item_outcomes_prefix};
 use longhaul_core::contract::ExecutionOutcome;
 use longhaul_core::request::Request;
 use longhaul_core::tally::Tally;
 
-/// More than any header: a route, and the counts of a shard.
-const HEADER_MAX_BYTES: u64 = 64 * 1024;
 /// More than any control object.
 const CONTROL_MAX_BYTES: u64 = 4 * 1024;
 
@@ -24,14 +23,14 @@ pub(super) async fn opened(clients: &Clients, mut request: Request) -> Result<(R
     let Some(manifest) = request.manifests.iter_mut().find(whole) else { return Ok((request, None)) };
     let key = &manifest.key;
     let wrong = |told: &str| StepError::rejected(format!("manifest s3://{}/{key}: {told}", manifest.bucket));
-    let first = clients.work.get(&manifest.bucket, key, 0, Some(HEADER_MAX_BYTES)).await?;
-    let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let HeaderLine { manifest: header } =
-        serde_json::from_slice(line).map_err(|error| wrong(&format!("no header: {error}")))?;
+    if manifest.bucket != clients.work.bucket() {
+        return Err(wrong("a run's manifests lie in the work bucket"));
+    }
+    let (header, end) = header(&*clients.work, key).await?.ok_or_else(|| wrong("it does not exist"))?;
     if header.run != item.name {
         return Err(wrong(&format!("it is of run {:?}, not {:?}", header.run, item.name)));
     }
-    manifest.offset = line.len() as u64 + 1;
+    manifest.offset = end;
     manifest.end = (header.deletions > 0).then_some(header.deletions_at);
     request.route.get_or_insert_with(|| header.route.clone());
     Ok((request, Some(header)))

@@ -2,7 +2,7 @@
 
 use super::objects::{batch_objects, read_lines, records_of};
 use super::record::{EndOf, read_outcome, record_end, write_outcome};
-use super::run_item::opened;
+use super::run_item::{idle, opened};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
@@ -74,6 +74,9 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
     {
         return Ok(SettleOutput::Settled(Settled { tally: outcome.tally, ..Settled::default() }));
     }
+    if recorded.is_none() && nothing_to_do(clients, &input).await? {
+        return Ok(SettleOutput::Settled(Settled::default()));
+    }
     let told = match &ended.reason {
         Some(reason) => format!("the execution ended {} before this object did: {reason}", ended.status),
         None => format!("the execution ended {} before this object did", ended.status),
@@ -83,7 +86,6 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
     let lost =
         Lost { execution: &ended.execution, since_ms: Some(ended.started_ms), failure: Failure::new(name, told) };
     let settled = settle_request(clients, context, &input, &lost).await?;
-    let continued = recorded.is_some_and(|outcome| outcome.continued);
     let end = EndOf {
         execution: &ended.execution,
         run: run.as_ref(),
@@ -91,8 +93,22 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
         ended_ms: context.clock.now_ms(),
         slowest: Vec::new(),
     };
-    write_outcome(clients, end, settled.tally, continued).await?;
+    // Its successor's objects are among these: nobody else answers for them any more.
+    write_outcome(clients, end, settled.tally, false).await?;
     Ok(SettleOutput::Settled(settled))
+}
+
+/// True if an earlier attempt brought the manifest of this request to a good end, or its run is held.
+async fn nothing_to_do(clients: &Clients, input: &Value) -> Result<bool, StepError> {
+    let Ok(request) = Request::from_value(input) else { return Ok(false) };
+    let Some(item) = request.run.clone() else { return Ok(false) };
+    match opened(clients, request).await {
+        Ok((_, Some(header))) => Ok(idle(clients, &item, Some(&header)).await?.is_some()),
+        // A successor has begun what it was given; what cannot be read is settled as a whole.
+        Ok((_, None)) => Ok(false),
+        Err(error) if error.name.is_retryable() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// True if the successor of an execution was started: it answers for what it was given.

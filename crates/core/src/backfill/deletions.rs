@@ -12,6 +12,10 @@ pub const FAILURES_KEPT: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Deleted {
+    /// The attempt at the run that wrote it last.
+    pub attempt: u32,
+    /// Of those that an earlier attempt removed or found gone: how many this one has not come across again.
+    pub gone_before: u64,
     /// Number of the manifest that comes next.
     pub next_manifest: u32,
     /// Deletions of that manifest that are done.
@@ -62,9 +66,27 @@ pub enum Removal {
 }
 
 impl Deleted {
-    /// Counts one deletion.
-    pub fn count(&mut self, deletion: &Deletion, removal: Removal) {
+    /// Where attempt `attempt` at the run begins; `None` if it has begun already, or if nothing is left to do.
+    ///
+    /// After failures it goes through all deletions once more, since the record does not know which ones failed. What
+    /// was removed or gone stays counted.
+    pub fn taken_up(&self, attempt: u32) -> Option<Self> {
+        if self.attempt >= attempt || (self.done && self.failed == 0) {
+            return None;
+        }
+        if self.failed == 0 {
+            return Some(Self { attempt, ..self.clone() });
+        }
+        let Self { removed, removed_bytes, already_gone, .. } = *self;
+        let gone_before = removed + already_gone;
+        Some(Self { attempt, gone_before, removed, removed_bytes, already_gone, ..Self::default() })
+    }
+
+    /// Counts one deletion. `repeated` if it may have been carried out before, and was not counted.
+    pub fn count(&mut self, deletion: &Deletion, removal: Removal, repeated: bool) {
         match removal {
+            Removal::Gone if self.gone_before > 0 => self.gone_before -= 1,
+            Removal::Gone if repeated => self.count(deletion, Removal::Removed, false),
             Removal::Removed => {
                 self.removed += 1;
                 self.removed_bytes += deletion.size;
@@ -90,7 +112,7 @@ impl Deleted {
 /// True if what is removed under the prefix of one side can lie under that of the other.
 fn overlap(one: &Side, other: &Side) -> bool {
     let nested = one.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&one.prefix);
-    one.endpoint == other.endpoint && one.bucket == other.bucket && nested
+    one.store() == other.store() && one.bucket == other.bucket && nested
 }
 
 /// True if two routes with overlapping destinations bring each object there from the same place.
@@ -102,7 +124,7 @@ fn agree(one: &Route, other: &Route) -> bool {
     let behind = |inner: &str, outer: &str| inner.strip_prefix(outer).map(str::to_owned);
     let rest = behind(&inner.destination.prefix, &outer.destination.prefix);
     let (from, to) = (&one.source, &other.source);
-    let same_bucket = from.endpoint == to.endpoint && from.bucket == to.bucket;
+    let same_bucket = from.store() == to.store() && from.bucket == to.bucket;
     same_bucket && rest.is_some() && behind(&inner.source.prefix, &outer.source.prefix) == rest
 }
 
@@ -144,12 +166,42 @@ mod tests {
         };
         let mut deleted = Deleted::default();
         for number in 0..30 {
-            deleted.count(&deletion(number), Removal::Failed("no".into()));
+            deleted.count(&deletion(number), Removal::Failed("no".into()), false);
         }
         for removal in [Removal::Removed, Removal::Gone, Removal::Changed, Removal::SourceHasIt] {
-            deleted.count(&deletion(1), removal);
+            deleted.count(&deletion(1), removal, false);
         }
         assert_eq!((deleted.total(), deleted.failures.len(), deleted.removed_bytes), (34, FAILURES_KEPT, 7));
+        deleted.count(&deletion(1), Removal::Gone, true);
+        assert_eq!((deleted.removed, deleted.removed_bytes, deleted.already_gone), (2, 14, 1));
+    }
+
+    #[test]
+    fn failures_are_mended_by_the_next_attempt_and_counted_once() {
+        let deletion = Deletion { delete: "d".into(), source_key: "s".into(), etag: ETag::new("e"), size: 7 };
+        let failed = || Removal::Failed("no".into());
+        let mut deleted = Deleted { attempt: 1, ..Deleted::default() };
+        for removal in [Removal::Removed, failed(), Removal::Gone, Removal::Changed, failed(), Removal::SourceHasIt] {
+            deleted.count(&deletion, removal, false);
+        }
+        (deleted.next_manifest, deleted.done) = (3, true);
+        assert_eq!(deleted.taken_up(1), None, "a step that is repeated");
+
+        let mut again = deleted.taken_up(2).unwrap();
+        assert_eq!((again.next_manifest, again.done, again.failed, again.failures.len()), (0, false, 0, 0));
+        // One of those that failed was removed by somebody else meanwhile.
+        let gone = || Removal::Gone;
+        for removal in [gone(), gone(), gone(), Removal::Changed, Removal::Removed, Removal::SourceHasIt] {
+            again.count(&deletion, removal, false);
+        }
+        let Deleted { removed, removed_bytes, already_gone, kept_changed, kept_source_has_it, .. } = again;
+        assert_eq!((removed, removed_bytes, already_gone, kept_changed, kept_source_has_it), (2, 14, 2, 1, 1));
+        assert_eq!((again.total(), again.gone_before), (deleted.total(), 0));
+
+        again.done = true;
+        assert_eq!(again.taken_up(3), None, "nothing is left");
+        let paused = Deleted { attempt: 1, next_manifest: 2, removed: 5, ..Deleted::default() };
+        assert_eq!(paused.taken_up(2).unwrap(), Deleted { attempt: 2, ..paused });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::manifest::{Deletion, LARGE_BYTES_MAX, LARGE_OBJECTS_MAX, SMALL_BYTES_MAX, SMALL_OBJECTS_MAX};
 use crate::classify::Class;
+use crate::contract::PLAN_OBJECTS_MAX;
 use crate::etag::ETag;
 use crate::layout::{MIRROR_MAX, PART_DEFAULT, PART_MIN, PARTS_MAX, PartLayout};
 use crate::request::ObjectRef;
@@ -44,8 +45,11 @@ impl Packer {
     /// False if the pile has to be taken before an object of `size` bytes is added. One of unknown size counts as small.
     pub fn has_room(&self, size: Option<u64>) -> bool {
         let size = size.unwrap_or(0);
-        if self.pile.objects.is_empty() {
-            return true;
+        match self.pile.objects.len() {
+            0 => return true,
+            // One more would go to a successor of the execution that carries the manifest out.
+            PLAN_OBJECTS_MAX.. => return false,
+            _ => {}
         }
         if Class::of(size) == Class::Large {
             // So an object of LARGE_BYTES_MAX goes alone.
@@ -160,6 +164,7 @@ mod tests {
                     .map(|object| object.size.unwrap_or(0))
                     .partition(|size| Class::of(*size) == Class::Large);
                 prop_assert!(large.len() <= LARGE_OBJECTS_MAX && small.len() <= SMALL_OBJECTS_MAX);
+                prop_assert!(pile.objects.len() <= PLAN_OBJECTS_MAX);
                 prop_assert!(small.iter().sum::<u64>() <= SMALL_BYTES_MAX);
                 let large_bytes: u64 = large.iter().sum();
                 prop_assert!(large_bytes <= LARGE_BYTES_MAX || pile.objects.len() == 1);
@@ -175,6 +180,10 @@ mod tests {
         assert_eq!(counts(&[Some(SMALL_MAX + 1); LARGE_OBJECTS_MAX + 1]), [LARGE_OBJECTS_MAX, 1]);
         assert_eq!(counts(&[Some(1), Some(LARGE_BYTES_MAX), Some(1)]), [1, 1, 1], "a huge one goes alone");
         assert_eq!(counts(&[None; 3]), [3]);
+        let mut mixed = vec![Some(SMALL_MAX + 1); LARGE_OBJECTS_MAX - 1];
+        mixed.resize(PLAN_OBJECTS_MAX, Some(1));
+        mixed.push(Some(SMALL_MAX + 1));
+        assert_eq!(counts(&mixed), [PLAN_OBJECTS_MAX, 1], "what one plan looks at");
         let mut packer = Packer::default();
         for _ in 0..DELETIONS_MAX {
             assert!(packer.has_room_for_deletion());

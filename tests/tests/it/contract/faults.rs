@@ -347,6 +347,8 @@ fn the_template_agrees() {
         known("StartExecutionSync", "Migrate", integration, "arn:aws:states:::states"),
         known("Migrate", "Backfill", "ListObjects:", "ListObject:").blame("CopyManifests"),
         known("WorkBucket", "Backfill", "!Ref WorkBucket", "!Ref Source"),
+        known("QueueUrl", "Backfill", "QueueUrl: !Ref Queue", "QueueUrl: !GetAtt Queue.Arn"),
+        known("FailedQueueUrl", "Backfill", "!Ref FailedQueue", "!Ref Queue"),
         known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!Ref Backfill"),
         known("MigrateStateMachineArn", "Backfill", "!Ref Migrate", "!GetAtt Migrate.Arn"),
         known("ScanFunctionArn", "Backfill", "statemachine/backfill.asl.json", "statemachine/backfills.asl.json")

@@ -35,11 +35,11 @@ pub(super) fn check(documents: &Documents, machines: &[(&str, Json)]) -> Vec<Str
     ]
     .concat();
     let of = |kind| resources(&template, kind).map(|(id, _)| id).collect::<Vec<&str>>();
-    let (ids, buckets) = (of(MACHINE), of("AWS::S3::Bucket"));
+    let (ids, buckets, queues) = (of(MACHINE), of("AWS::S3::Bucket"), of("AWS::SQS::Queue"));
     for (name, machine) in machines {
         let (states, substitutions) = (states(machine), substitutions(&template, name));
         violations.extend(used(&states, &substitutions));
-        violations.extend(meant(&substitutions, &functions, &ids, &buckets));
+        violations.extend(meant(&substitutions, &functions, &ids, &buckets, &queues));
         violations.extend(timeouts(&states, &functions));
     }
     violations
@@ -149,12 +149,13 @@ fn used(states: &[RawState<'_>], given: &BTreeMap<&str, &Yaml>) -> Vec<String> {
 }
 
 /// `XFunctionArn` is the ARN of function X, and `XStateMachineArn` that of the state machine X; `XBucket` names the bucket of
-/// that name. Any other substitution is an integration, built with the partition.
+/// that name, `XUrl` is the URL of the queue X. Any other substitution is an integration, built with the partition.
 fn meant(
     given: &BTreeMap<&str, &Yaml>,
     functions: &[Function<'_>],
     machines: &[&str],
     buckets: &[&str],
+    queues: &[&str],
 ) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, value) in given {
@@ -167,6 +168,12 @@ fn meant(
         if name.ends_with("Bucket") {
             if tagged(value, "Ref") != Some(name) || !buckets.contains(name) {
                 violations.push(format!("{name}: not the bucket it names"));
+            }
+            continue;
+        }
+        if let Some(id) = name.strip_suffix("Url") {
+            if tagged(value, "Ref") != Some(id) || !queues.contains(&id) {
+                violations.push(format!("{name}: not the queue it names"));
             }
             continue;
         }

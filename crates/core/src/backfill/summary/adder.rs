@@ -205,15 +205,17 @@ pub type Chain<'a> = Vec<&'a ExecutionOutcome>;
 ///
 /// There is more than one where the manifest was begun twice, after a lost reply. The one that counts comes last: one
 /// that came to its end before one that did not, then the one that ended later.
-pub fn chains(outcomes: &[ExecutionOutcome]) -> Vec<Chain<'_>> {
-    let next: BTreeMap<String, &ExecutionOutcome> =
+pub fn chains<'a>(outcomes: &'a [ExecutionOutcome]) -> Vec<Chain<'a>> {
+    let next: BTreeMap<String, &'a ExecutionOutcome> =
         outcomes.iter().map(|outcome| (short_execution(&outcome.execution).to_owned(), outcome)).collect();
     let successors: BTreeSet<String> = outcomes.iter().map(|outcome| successor_name(&outcome.execution)).collect();
     let firsts = outcomes.iter().filter(|outcome| !successors.contains(short_execution(&outcome.execution)));
     let mut chains: Vec<Chain> = firsts
         .map(|first| {
             // No name is the hash of itself or of what follows from it, so this comes to an end.
-            std::iter::successors(Some(first), |last| next.get(&successor_name(&last.execution)).copied()).collect()
+            // What was settled from outside answers for its successor's objects too.
+            let follow = |last: &&'a ExecutionOutcome| next.get(&successor_name(&last.execution)).copied();
+            std::iter::successors(Some(first), |last| follow(last).filter(|_| last.continued)).collect()
         })
         .collect();
     chains.sort_by_key(|chain| {
