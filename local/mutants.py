@@ -47,7 +47,7 @@ FAULTS = [
                 """        let answer = match in_time(length, || self.what("writing", key), write).await {
             Err(error) if error.name == ErrorName::Transient => {
                 return Ok(Written {
-                    etag: ETag::new(md5.hex()),
+                    etag: ETag::new(&md5.hex()),
                     encryption: longhaul_core::etag::Encryption::Plain,
                     checksum: None,
                 });

@@ -3,7 +3,7 @@
 use crate::error::{Place, StepError, from_sdk};
 use aws_sdk_sfn::types::ExecutionStatus;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use longhaul_core::request::Request;
+use longhaul_core::request::{NO_XML, Request, queue_text};
 use std::fmt;
 
 /// Starts executions and sends messages. Everything may be done twice.
@@ -78,7 +78,7 @@ impl Outbox for AwsOutbox {
         self.sqs
             .send_message()
             .queue_url(url)
-            .message_body(body)
+            .message_body(queue_text(body.to_owned()))
             .send()
             .await
             .map_err(|error| from_sdk(Place::Own, "sending to the failed queue", &error))?;
@@ -88,7 +88,8 @@ impl Outbox for AwsOutbox {
     async fn send_unreadable(&self, body: &str, reason: &str) -> Result<(), StepError> {
         let url = configured(self.dead_letter_queue.as_ref(), "LONGHAUL_DEAD_LETTER_QUEUE_URL")?;
         // An attribute allows only XML characters, and an empty one is refused.
-        let mut reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_MAX).collect();
+        let mut reason: String =
+            reason.chars().filter(|c| !c.is_control() && !NO_XML.contains(c)).take(REASON_MAX).collect();
         if reason.is_empty() {
             reason.push('-');
         }
@@ -145,3 +146,7 @@ impl Outbox for AwsOutbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -149,7 +149,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn every_object_is_in_one_execution_that_fits(
+        fn rule_14_every_object_is_in_one_execution_that_fits(
             events in prop::collection::vec(prop::collection::vec("[a-c]{1,2}|\\PC{200,1000}", 1..8), 0..60),
             requests in prop::collection::vec(prop::collection::vec("\\PC{100,1000}", 1..300), 0..3),
         ) {

@@ -20,3 +20,5 @@ pub mod outcome;
 pub mod pace;
 pub mod request;
 pub mod tally;
+#[cfg(test)]
+mod fuzz;

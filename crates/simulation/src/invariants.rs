@@ -47,7 +47,12 @@ pub(crate) fn check(weather: &Weather) -> BTreeMap<&'static str, u64> {
         match excuse(&history, &upload.id) {
             Some(excuse) => *excused.entry(excuse).or_default() += 1,
             None => {
-                let told = format!("upload {} to {:?} is open: {:?}", short(&upload.id), upload.key, history.uploads.get(&upload.id));
+                let told = format!(
+                    "upload {} to {:?} is open: {:?}",
+                    short(&upload.id),
+                    upload.key,
+                    history.uploads.get(&upload.id)
+                );
                 violations.push(("no-upload-left", told));
             }
         }
@@ -79,7 +84,9 @@ fn newest(weather: &Weather, key: &str, known: &KeyHistory) -> Option<String> {
             let of_source = known.versions.iter().any(|version| version.content == there);
             let foreign = known.foreign.contains(&there);
             let fine = (of_source || foreign) && (free || source.is_none());
-            let told = || format!("{key:?}: {} bytes stand there, of the source: {of_source}, foreign: {foreign}", there.len());
+            let told = || {
+                format!("{key:?}: {} bytes stand there, of the source: {of_source}, foreign: {foreign}", there.len())
+            };
             (!fine).then(told)
         }
         (Some(source), None) => Some(format!("{key:?} of {} bytes is not at the destination", source.len())),

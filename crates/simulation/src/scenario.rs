@@ -98,8 +98,10 @@ impl Scenario {
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        let encryption = |dice: &Dice| *dice.weighted(&[(6, Encryption::Aes256), (1, Encryption::None), (3, Encryption::Kms)]);
-        let versioning = |dice: &Dice| *dice.weighted(&[(5, Versioning::Off), (5, Versioning::Enabled), (1, Versioning::Suspended)]);
+        let encryption =
+            |dice: &Dice| *dice.weighted(&[(6, Encryption::Aes256), (1, Encryption::None), (3, Encryption::Kms)]);
+        let versioning =
+            |dice: &Dice| *dice.weighted(&[(5, Versioning::Off), (5, Versioning::Enabled), (1, Versioning::Suspended)]);
         let bucket = |dice: &Dice| BucketSettings {
             encryption: encryption(dice),
             versioning: versioning(dice),
@@ -155,7 +157,7 @@ impl Scenario {
         } else {
             None
         };
-        let stands = *dice.weighted(&[(10, Stands::Nothing), (2, Stands::Another), (1, Stands::Same)]);
+        let stands = *dice.weighted(&[(7, Stands::Nothing), (4, Stands::Another), (1, Stands::Same)]);
         Planned { key: key.to_owned(), size, parts, stands }
     }
 }

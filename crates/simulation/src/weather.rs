@@ -25,6 +25,9 @@ pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 /// Most times that somebody overwrites a source object.
 const OVERWRITES_MAX: u64 = 5;
 
+/// How long an event is on its way.
+const DELAYS_MS: [u64; 5] = [0, 0, 300, 7_000, 61_000];
+
 /// A message on its way to the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -77,7 +80,7 @@ impl Weather {
         here.store().set_bucket(SOURCE, scenario.source.clone());
         there.store().set_bucket(DESTINATION, scenario.destination.clone());
         Self {
-            dice: Dice::new(scenario.seed ^ 0x5eed_0f_da7a),
+            dice: Dice::new(scenario.seed ^ 0x5eed_0fda),
             clock: Clock::starting_at(EPOCH_MS),
             scenario,
             here,
@@ -235,8 +238,7 @@ impl Weather {
                 "sequencer": sequencer,
             }},
         });
-        let version =
-            Version { content, etag: object.etag.clone(), sequencer, version_id: object.version_id.clone() };
+        let version = Version { content, etag: object.etag.clone(), sequencer, version_id: object.version_id.clone() };
         let mut history = self.history();
         history.keys.entry(key.to_owned()).or_default().versions.push(version);
         drop(history);
@@ -246,6 +248,10 @@ impl Weather {
 
     /// Sends a message about these records to the queue, if events are sent at all.
     fn announce(&self, records: Vec<Value>) {
+        self.announce_after(records, *self.dice.one(&DELAYS_MS));
+    }
+
+    fn announce_after(&self, records: Vec<Value>, after_ms: u64) {
         if !self.scenario.events {
             return;
         }
@@ -262,7 +268,7 @@ impl Weather {
             }
             _ => json!({"Records": records}),
         };
-        self.send(body.to_string(), *self.dice.one(&[0, 0, 300, 7_000, 61_000]));
+        self.send(body.to_string(), after_ms);
     }
 
     /// Sends a message to the queue, to arrive after so many milliseconds.
@@ -277,12 +283,7 @@ impl Weather {
         let key = self.dice.one(&self.scenario.objects).key.clone();
         let there = self.there_key(&key);
         match *self.dice.weighted(&[(6, 0), (2, 1), (2, 2), (2, 3), (3, 4), (2, 5), (2, 6), (3, 7)]) {
-            0 if self.overwritten.fetch_add(1, Relaxed) < OVERWRITES_MAX => {
-                let stood = self.here.store().object(SOURCE, &key).map_or(700, |object| object.body.len());
-                let size = *self.dice.weighted(&[(6, stood), (3, 900), (1, 0), (1, 8 * MIB + 1)]);
-                let record = self.put(&key, size);
-                self.announce(vec![record]);
-            }
+            0 => self.overwrite(&key, *self.dice.one(&DELAYS_MS)),
             1 => {
                 self.say(None, format!("delete {key:?} at the source"));
                 self.here.store().delete(SOURCE, &key);
@@ -312,7 +313,8 @@ impl Weather {
             }
             5 => {
                 let history = self.history();
-                let version = history.keys.get(&key).and_then(|known| Some(self.dice.one(known.versions.get(..)?).clone()));
+                let version =
+                    history.keys.get(&key).and_then(|known| Some(self.dice.one(known.versions.get(..)?).clone()));
                 drop(history);
                 if let Some(version) = version {
                     let record = self.record(&key, &version);
@@ -335,6 +337,17 @@ impl Weather {
                 self.setting.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// Somebody overwrites a source object, and its event arrives after so many milliseconds.
+    pub(crate) fn overwrite(&self, key: &str, after_ms: u64) {
+        if self.overwritten.fetch_add(1, Relaxed) >= OVERWRITES_MAX {
+            return;
+        }
+        let stood = self.here.store().object(SOURCE, key).map_or(700, |object| object.body.len());
+        let size = *self.dice.weighted(&[(6, stood), (3, 900), (1, 0), (1, 8 * MIB + 1)]);
+        let record = self.put(key, size);
+        self.announce_after(vec![record], after_ms);
     }
 
     fn record(&self, key: &str, version: &Version) -> Value {

@@ -101,9 +101,19 @@ impl Wire {
             weather.history().add(line, " [before it]");
             invocation.die(weather).await;
         }
-        let mishap = if kill.is_none() && weather.strikes(weather.scenario.rates.request) { self.mishap(&sent) } else { None };
+        let mishap =
+            if kill.is_none() && weather.strikes(weather.scenario.rates.request) { self.mishap(&sent) } else { None };
         if let Some(mishap) = &mishap {
             weather.history().add(line, &format!(" [{}]", mishap.told()));
+        }
+        // While a write is late, a newer version may overtake it.
+        let writes = matches!(sent.call.operation.as_str(), "PutObject" | "CompleteMultipartUpload");
+        if writes
+            && matches!(mishap, Some(Mishap::Delay(_) | Mishap::Late(_)))
+            && let Some(key) = sent.key.as_ref().filter(|key| weather.history().keys.contains_key(*key))
+            && weather.dice.chance(0.6)
+        {
+            weather.overwrite(key, 0);
         }
         let answer = self.carried(request, &sent, mishap).await;
         let status = answer.as_ref().map_or("lost".into(), |answer| answer.status().as_u16().to_string());
@@ -135,7 +145,8 @@ impl Wire {
 
     /// No invocation sends a part that was there when it began, that its listing showed, or whose reply it had.
     fn check_part(&self, sent: &Sent, invocation: Option<&Invocation>) {
-        let (Some(upload), Some(part), Some(invocation)) = (&sent.call.upload_id, sent.call.part_number, invocation) else {
+        let (Some(upload), Some(part), Some(invocation)) = (&sent.call.upload_id, sent.call.part_number, invocation)
+        else {
             return;
         };
         if sent.call.operation != "UploadPart" || !self.weather.there.store().parts(upload).contains_key(&part) {
@@ -161,11 +172,26 @@ impl Wire {
     fn mishap(&self, sent: &Sent) -> Option<Mishap> {
         let dice = &self.weather.dice;
         let operation = sent.call.operation.as_str();
-        let writes = matches!(operation, "PutObject" | "UploadPart" | "CompleteMultipartUpload" | "CreateMultipartUpload");
+        let writes =
+            matches!(operation, "PutObject" | "UploadPart" | "CompleteMultipartUpload" | "CreateMultipartUpload");
         let has_body = matches!(operation, "PutObject" | "UploadPart");
-        let status = |status: u16, code: Option<&str>| Some(Mishap::Store(Fault::Status { status, code: code.map(Into::into) }));
+        let status =
+            |status: u16, code: Option<&str>| Some(Mishap::Store(Fault::Status { status, code: code.map(Into::into) }));
         let at = |dice: &crate::dice::Dice| *dice.one(&[0, 1, 77, 600, 4_000, 70_000, 5_000_000]);
-        match *dice.weighted(&[(3, 0), (3, 1), (2, 2), (1, 3), (3, 4), (4, 5), (4, 6), (3, 7), (2, 8), (3, 9), (2, 10), (1, 11)]) {
+        match *dice.weighted(&[
+            (3, 0),
+            (3, 1),
+            (2, 2),
+            (1, 3),
+            (3, 4),
+            (4, 5),
+            (4, 6),
+            (3, 7),
+            (2, 8),
+            (3, 9),
+            (2, 10),
+            (1, 11),
+        ]) {
             0 => status(500, None),
             1 => status(503, Some("SlowDown")),
             2 => status(403, None),
@@ -184,7 +210,9 @@ impl Wire {
             7 if operation == "GetObject" => Some(Mishap::Store(Fault::CutBody { after: at(dice) })),
             7 if has_body => Some(Mishap::Store(Fault::FlipRequest { at: at(dice) })),
             8 if operation == "GetObject" => Some(Mishap::Store(Fault::FlipResponse { at: at(dice) })),
-            8 if operation == "CompleteMultipartUpload" => Some(Mishap::Store(Fault::ErrorInBody { code: "InternalError".into() })),
+            8 if operation == "CompleteMultipartUpload" => {
+                Some(Mishap::Store(Fault::ErrorInBody { code: "InternalError".into() }))
+            }
             8 if writes => status(409, None),
             9 => Some(Mishap::Delay(*dice.one(&[3, 130, 2_003, 31_013]))),
             10 => Some(Mishap::DelayReply(*dice.one(&[3, 130, 2_003, 31_013]))),
@@ -215,7 +243,7 @@ impl Wire {
             Some(Mishap::Silence) => std::future::pending().await,
             Some(Mishap::Late(ms)) => {
                 let (parts, body) = request.into_parts();
-                let body = body.collect().await.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
+                let body = body.collect().await.map_err(ConnectorError::io)?.to_bytes();
                 let request = http::Request::from_parts(parts, SdkBody::from(body));
                 let (wire, call) = (self.clone(), Sent { call: sent.call.clone(), key: sent.key.clone(), ..*sent });
                 self.weather.afloat.fetch_add(1, Relaxed);
@@ -240,7 +268,8 @@ impl Wire {
         sent: &Sent,
         fault: Option<Fault>,
     ) -> Result<HttpResponse, ConnectorError> {
-        let refused = matches!(fault, Some(Fault::Status { .. } | Fault::ErrorInBody { .. } | Fault::ResetBeforeRequest));
+        let refused =
+            matches!(fault, Some(Fault::Status { .. } | Fault::ErrorInBody { .. } | Fault::ResetBeforeRequest));
         let request = HttpRequest::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
         let store = if sent.there { &self.weather.there } else { &self.weather.here };
         if let Some(fault) = fault {
@@ -271,7 +300,9 @@ impl Wire {
                 }
             }
             ("UploadPart", Some(id)) if fine => {
-                let Some(part) = sent.call.part_number.filter(|part| store.parts(id).contains_key(part)) else { return };
+                let Some(part) = sent.call.part_number.filter(|part| store.parts(id).contains_key(part)) else {
+                    return;
+                };
                 let mut history = self.weather.history();
                 let moment = history.moment();
                 let stored = history.uploads.entry(id.clone()).or_default().stored.entry(part).or_default();
@@ -339,9 +370,10 @@ impl Wire {
         match (sent.call.operation.as_str(), &sent.call.upload_id, sent.invocation) {
             ("CreateMultipartUpload", ..) if fine => {
                 // The newest one of this invocation is the one that is answered for.
-                let ours = history.uploads.values_mut().filter(|upload| {
-                    upload.creator == sent.invocation && Some(&upload.key) == sent.key.as_ref()
-                });
+                let ours = history
+                    .uploads
+                    .values_mut()
+                    .filter(|upload| upload.creator == sent.invocation && Some(&upload.key) == sent.key.as_ref());
                 if let Some(newest) = ours.max_by_key(|upload| upload.order) {
                     newest.told = true;
                 }

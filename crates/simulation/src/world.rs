@@ -71,12 +71,15 @@ const PATIENCE: Duration = Duration::from_secs(30 * 86_400);
 /// Times that the service gives an event of an execution's end to `settle`.
 const SETTLES: u32 = 3;
 
+/// A backfill's execution, and how it ended.
+type Backfilled = (String, Result<(), String>);
+
 struct World {
     weather: Arc<Weather>,
     runner: Arc<Runner>,
     ledger: Arc<FaultyLedger>,
     unsettled: Arc<Mutex<Vec<(String, Lost)>>>,
-    backfills: Arc<Mutex<Vec<(String, Result<(), String>)>>>,
+    backfills: Arc<Mutex<Vec<Backfilled>>>,
     excused: Mutex<BTreeMap<&'static str, u64>>,
     drawn: AtomicU64,
 }
@@ -238,7 +241,11 @@ impl World {
         let messages = batch.iter().map(|Message { id, body, .. }| QueueMessage { id: id.clone(), body: body.clone() });
         let (clients, context) = (self.runner.clients(), self.context());
         let messages = messages.collect();
-        let called = async { intake(clients, &context, messages).await.map_err(|error| TaskError::new(error.name.as_str(), error.message)) };
+        let called = async {
+            intake(clients, &context, messages)
+                .await
+                .map_err(|error| TaskError::new(error.name.as_str(), error.message))
+        };
         let report = invoke(weather, "Intake", called).await;
         let again = |message: &Message| report.as_ref().map_or(true, |report| report.again.contains(&message.id));
         let now = weather.now_ms();
@@ -288,6 +295,22 @@ impl World {
         self.settle_successors(&lost).await;
     }
 
+    /// Whoever stops a backfill stops what it started, and each of these has its own event.
+    async fn settle_children(&self, name: &str) {
+        for (execution, begun) in inputs(&self.weather) {
+            if execution.starts_with(&format!("{name}-")) {
+                let lost = Lost {
+                    execution,
+                    started_ms: begun.started_ms,
+                    status: "ABORTED".into(),
+                    input: Some(begun.input.to_string()),
+                    reason: None,
+                };
+                self.settle_all(lost).await;
+            }
+        }
+    }
+
     async fn settle_successors(&self, lost: &Lost) {
         let mut name = successor_name(&lost.execution);
         while let Some(begun) = inputs(&self.weather).get(&name) {
@@ -324,10 +347,14 @@ impl World {
         let continued = inputs(&self.weather).contains_key(&successor_name(&lost.execution));
         if let (SettleOutput::Settled(settled), Some(request)) = (&settled, request)
             && !continued
+            && request.manifests.is_empty()
         {
             let (offered, counted) = (offered(&request), settled.tally.objects());
             if offered != counted {
-                let told = format!("{} was offered {offered} objects, settle counts {counted}: {:?}", lost.execution, settled.tally);
+                let told = format!(
+                    "{} was offered {offered} objects, settle counts {counted}: {:?}",
+                    lost.execution, settled.tally
+                );
                 self.weather.history().violated("counts-add-up", told);
             }
         }
@@ -354,7 +381,10 @@ impl World {
         let mut history = weather.history();
         if let Err(error) = &ended.result
             && !weather.outgrown.load(Relaxed)
-            && matches!(error.error.as_str(), "States.DataLimitExceeded" | "States.Runtime" | "States.ExceedToleratedFailureThreshold")
+            && matches!(
+                error.error.as_str(),
+                "States.DataLimitExceeded" | "States.Runtime" | "States.ExceedToleratedFailureThreshold"
+            )
         {
             history.violated("within-quotas", format!("{name}: {error}"));
         }
@@ -364,13 +394,17 @@ impl World {
         let whole = ended.unsettled.is_none() && ended.tally.unsettled == 0;
         let (offered, counted) = (offered(request), ended.tally.objects());
         if whole && offered != counted {
-            history.violated("counts-add-up", format!("{name} was offered {offered} objects and counts {counted}: {tally}"));
+            history.violated(
+                "counts-add-up",
+                format!("{name} was offered {offered} objects and counts {counted}: {tally}"),
+            );
         }
         let sent = locked(&weather.failed).clone();
         for exception in &ended.exceptions {
             let key = &exception.object.key;
             let named = |body: &String| {
-                serde_json::from_str::<Request>(body).is_ok_and(|sent| sent.objects.iter().any(|object| object.key == *key))
+                serde_json::from_str::<Request>(body)
+                    .is_ok_and(|sent| sent.objects.iter().any(|object| object.key == *key))
             };
             if matches!(exception.outcome, Outcome::Failed { .. }) && !sent.iter().any(named) {
                 history.violated("failed-is-queued", format!("{name} failed {key:?} and sent no message"));
@@ -391,10 +425,14 @@ impl World {
             let record = self.ledger.inner.get(&at).await.ok().flatten();
             let ended = record.as_ref().is_some_and(|record| record.status.is_final());
             let queued = locked(&weather.failed).iter().any(|body| {
-                serde_json::from_str::<Request>(body).is_ok_and(|sent| sent.objects.iter().any(|object| object.key == key))
+                serde_json::from_str::<Request>(body)
+                    .is_ok_and(|sent| sent.objects.iter().any(|object| object.key == key))
             });
             if !ended && !queued {
-                let told = format!("{when}: s3://{SOURCE}/{key} has {:?}", record.map(|record| (record.status, record.execution)));
+                let told = format!(
+                    "{when}: s3://{SOURCE}/{key} has {:?}",
+                    record.map(|record| (record.status, record.execution))
+                );
                 weather.history().violated("exactly-one-outcome", told);
             }
         }
@@ -415,6 +453,9 @@ impl World {
                 }
             };
             world.weather.say(None, format!("backfill {name} ended: {ended:?}"));
+            if ended.as_ref().is_err_and(|told| told == "stopped") {
+                world.settle_children(&name).await;
+            }
             locked(&world.backfills).push((name.clone(), ended));
             locked(&world.weather.running).insert(name, None);
             world.weather.changed.notify_one();
@@ -455,8 +496,12 @@ impl World {
         let summary = found.ok().flatten().and_then(|found| serde_json::from_slice::<RunSummary>(&found.body).ok());
         let told = match summary {
             None => format!("{run} has no summary"),
-            Some(summary) if summary.accounted && summary.missing == 0 && summary.status == RunStatus::Succeeded => return,
-            Some(summary) => format!("{run}: {:?} {} {:?} {:?}", summary.status, summary.cause, summary.counts, summary.tally),
+            Some(summary) if summary.accounted && summary.missing == 0 && summary.status == RunStatus::Succeeded => {
+                return;
+            }
+            Some(summary) => {
+                format!("{run}: {:?} {} {:?} {:?}", summary.status, summary.cause, summary.counts, summary.tally)
+            }
         };
         self.weather.history().violated("counts-add-up", told);
     }

@@ -119,7 +119,7 @@ async fn a_page_that_cannot_be_read_fails_the_run_which_goes_on_from_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_object_is_named_and_brought_by_the_next_attempt() {
+async fn rule_17_a_failed_object_is_named_and_brought_by_the_next_attempt() {
     let world = World::new().await;
     fill(&world);
     world

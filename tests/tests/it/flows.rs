@@ -146,7 +146,7 @@ async fn refused_keys_fail_every_object_with_a_message_that_works_later() {
 }
 
 #[tokio::test]
-async fn what_cannot_arrive_says_why_and_stops_nobody() {
+async fn rule_13_what_cannot_arrive_says_why_and_stops_nobody() {
     let world = World::new().await;
     world.put("good", 1, 10);
     world.put("denied", 2, 10);

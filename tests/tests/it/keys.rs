@@ -3,7 +3,7 @@
 use crate::world::World;
 use flate2::{Compression, write::GzEncoder};
 use longhaul_aws::error::StepError;
-use longhaul_aws::scan::keys::{KeyEntry, KeysReader};
+use longhaul_aws::scan::keys::{KeyEntry, KeyRow, KeysReader};
 use longhaul_core::backfill::manifest::Place;
 use longhaul_core::backfill::request::{KeysFormat, KeysFrom};
 use longhaul_core::error::ErrorName;
@@ -33,8 +33,10 @@ fn packed(members: &[&[u8]]) -> Vec<u8> {
 async fn read(world: &World, keys: &KeysFrom, from: Place) -> Result<Vec<KeyEntry>, StepError> {
     let mut reader = KeysReader::open(&world.clients, &world.route, keys, from).await?;
     let mut entries = Vec::new();
-    while let Some(entry) = reader.next().await? {
-        entries.push(entry);
+    while let Some(row) = reader.next().await? {
+        if let KeyRow::Entry(entry) = row {
+            entries.push(*entry);
+        }
     }
     assert_eq!(reader.next().await?, None, "the end lasts");
     Ok(entries)
@@ -204,4 +206,51 @@ async fn an_inventory_is_read_through_its_data_objects() {
     store.put("lists", "data/3.csv.gz", packed(&[b"\"departures\",\"p/x\"\n"]));
     let told = refused(&world, &inventory).await;
     assert!(told.contains("data/3.csv.gz") && told.contains("line 1"), "{told}");
+}
+
+#[tokio::test]
+async fn rows_without_an_entry_are_told_of_too() {
+    let world = world().await;
+    let manifest = serde_json::json!({
+        "sourceBucket": "departures", "destinationBucket": "arn:aws:s3:::lists", "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key", "files": [{"key": "1"}, {"key": "2"}, {"key": "3"}]
+    });
+    let rows = |prefix: &str, count: usize| -> String {
+        (0..count).map(|number| format!("\"departures\",\"{prefix}{number}\"\n")).collect()
+    };
+    let store = world.here.store();
+    store.put("lists", "m", manifest.to_string().into_bytes());
+    store.put("lists", "1", rows("outside/", 25_000) + &rows("p/", 1));
+    store.put("lists", "2", rows("outside/", 3));
+    store.put("lists", "3", rows("outside/", 1) + &rows("p/", 1));
+    let inventory = list(KeysFormat::Inventory, "m");
+    let line = |object, entry| Place::Line { object, entry };
+    let told = async |from: Place| {
+        let mut reader = KeysReader::open(&world.clients, &world.route, &inventory, from).await.unwrap();
+        let (mut places, mut skipped) = (Vec::new(), 0);
+        while let Some(row) = reader.next().await.unwrap() {
+            match row {
+                KeyRow::Entry(entry) => places.push((true, entry.place)),
+                KeyRow::Passed(place) => places.push((false, place)),
+                KeyRow::Skipped => skipped += 1,
+            }
+        }
+        (places, skipped)
+    };
+    let all = [
+        (false, line(0, 10_000)),
+        (false, line(0, 20_000)),
+        (true, line(0, 25_001)),
+        (false, line(1, 0)),
+        (false, line(2, 0)),
+        (true, line(2, 2)),
+    ];
+    assert_eq!(told(Place::Start).await, (all.to_vec(), 0));
+    // From each of these places, the rest is what comes behind it.
+    for (at, (_, place)) in all.iter().enumerate() {
+        let (places, skipped) = told(place.clone()).await;
+        assert_eq!(places, all[at + 1..], "behind {place:?}");
+        let Place::Line { entry, .. } = place else { panic!("{place:?}") };
+        assert!((0..=1).contains(&(skipped - *entry as usize / 10_000)), "{skipped} times behind {place:?}");
+    }
 }

@@ -176,7 +176,7 @@ fn failed(reported: Reported) -> RunEnd {
 }
 
 #[tokio::test]
-async fn attempts_and_successors_are_added_up_once() {
+async fn rule_16_attempts_and_successors_are_added_up_once() {
     let mut scene = Scene::new(2, BackfillRequest::default()).await;
     let [first, second, third] =
         [scene.manifest(0, 5, &[]).await, scene.manifest(0, 4, &[]).await, scene.manifest(1, 3, &[]).await];

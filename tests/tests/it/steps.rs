@@ -122,7 +122,7 @@ async fn two_executions_share_one_upload() {
 }
 
 #[tokio::test]
-async fn planners_at_the_same_time_agree_on_one_upload() {
+async fn rule_19_planners_at_the_same_time_agree_on_one_upload() {
     let world = World::new().await;
     world.put("film", 1, 20 * MIB);
     let (a, b, c) = futures::join!(large(&world, "film", "a"), large(&world, "film", "b"), large(&world, "film", "c"));
@@ -196,7 +196,7 @@ async fn large_parts_are_streamed_and_still_proven() {
 }
 
 #[tokio::test]
-async fn out_of_time_is_no_error_and_what_remains_is_returned() {
+async fn rule_18_out_of_time_is_no_error_and_what_remains_is_returned() {
     let world = World::new().await;
     world.put("film", 1, 80 * MIB);
     let large = large(&world, "film", "e").await;
@@ -573,7 +573,7 @@ async fn without_an_event_a_newer_version_is_planned_once_more() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_goes_on_with_is_aborted() {
+async fn rule_19_an_upload_that_nobody_goes_on_with_is_aborted() {
     let world = World::new().await;
     world.put("film", 1, 20 * MIB);
     large(&world, "film", "dead").await;

@@ -2,7 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials as Keyring, SharedCredentialsProvider};
-use longhaul::in_process::{Ended, Live, Local, Runner};
+use longhaul::in_process::{Around, Ended, Live, Local, Runner};
 use longhaul_aws::clients::{Clients, Io, Sides};
 use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::credentials::Secrets;
@@ -111,12 +111,21 @@ impl World {
         world
     }
 
+    /// As over TLS, with something around every step of an execution.
+    pub(crate) async fn around(around: Arc<dyn Around>) -> Self {
+        Self::made(TestS3::default(), TestS3::default(), Wire::Tls, Some(around)).await
+    }
+
     /// The destination admits only these keys.
     pub(crate) async fn with(keys: Keys, wire: Wire) -> Self {
         Self::between(TestS3::default(), TestS3::new(Store::default(), keys), wire).await
     }
 
     async fn between(here: TestS3, there: TestS3, wire: Wire) -> Self {
+        Self::made(here, there, wire, None).await
+    }
+
+    async fn made(here: TestS3, there: TestS3, wire: Wire, around: Option<Arc<dyn Around>>) -> Self {
         here.store().bucket("departures");
         there.store().bucket("arrivals");
         let mut served = Vec::new();
@@ -162,7 +171,7 @@ impl World {
             config: Config { routes: vec![route.clone()] },
             engine: Engine::new(16, 256 * MIB),
         };
-        let runner = Runner::new(local, Clock::system(), 7).unwrap();
+        let runner = Runner::with_around(local, Clock::system(), 7, around).unwrap();
         let clients = Arc::new(runner.clients().clone());
         Self { here, there, clients, sent, route, runner, _served: served }
     }

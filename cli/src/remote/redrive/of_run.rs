@@ -10,7 +10,7 @@ use longhaul_core::backfill::summary::chains;
 use longhaul_core::contract::ExecutionOutcome;
 use longhaul_core::intake::INPUT_MAX_BYTES;
 use longhaul_core::outcome::Outcome;
-use longhaul_core::request::{ObjectRef, REQUEST_VERSION, Request};
+use longhaul_core::request::{ObjectRef, REQUEST_VERSION, Request, queue_text};
 
 /// Most objects of one message: one batch of an execution.
 const OBJECTS_MAX: usize = 100;
@@ -159,7 +159,7 @@ impl Sending<'_> {
         let version = Some(REQUEST_VERSION);
         let request = Request { version, objects, route: Some(route), ..Request::default() };
         let body = serde_json::to_string(&request).map_err(|error| error.to_string())?;
-        self.ready.push(Ready { body, names });
+        self.ready.push(Ready { body: queue_text(body), names });
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Sending<'_> {
 
 /// The shard of a manifest, from its name: a hash, the shard, the number.
 fn shard_of(manifest: &str) -> Option<usize> {
-    manifest.rsplitn(3, '-').nth(1)?.parse().ok()
+    manifest.rsplit('-').nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod data;
 mod distributed;
+mod fuzz;
 mod limits;
 mod maps;
 mod migrate;

@@ -5,6 +5,7 @@ use super::{READS_AT_ONCE, find_json};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
+use crate::scan::header;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::backfill::check::RouteChecks;
 use longhaul_core::backfill::deletions::{Deleted, FAILURES_KEPT};

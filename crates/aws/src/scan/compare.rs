@@ -4,17 +4,17 @@ use super::listing::{Lister, Listing};
 use super::page::Found;
 use super::questions::{Answers, Ask, Question};
 use super::writer::{Stop, Writer};
-use super::{Scan, ScanEnd, Watch};
+use super::{NOTE_TIME, Scan, ScanEnd, Watch};
 use crate::context::MARGIN;
 use crate::error::{Place as Whose, StepError};
 use longhaul_core::backfill::counts::Counts;
 use longhaul_core::backfill::manifest::{Deletion, Place};
 use longhaul_core::backfill::merge::{Decision, Listed, Turn, decide, turn};
 use longhaul_core::backfill::request::Compare;
-use longhaul_core::config::{Overwrite, Route};
+use longhaul_core::config::{KEY_MAX_BYTES, Overwrite, Route};
 use longhaul_core::etag::ETag;
 use longhaul_core::request::ObjectRef;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// Decisions that wait behind a question at most.
 const QUEUE_MAX: usize = 4_096;
@@ -78,8 +78,10 @@ pub(super) async fn compare(scan: &Scan<'_>, writer: &mut Writer<'_>, from: &Pla
             false => Listing::none(destination),
         },
         merged: after.map(str::to_owned),
+        before: None,
         from,
         saved: (0, 0),
+        noted: Instant::now(),
     };
     merge.run(writer).await
 }
@@ -111,9 +113,13 @@ struct Merge<'a> {
     destination: Listing,
     /// The last key that was merged, behind the prefix.
     merged: Option<String>,
+    /// The last one before the first open question, if there is one.
+    before: Option<String>,
     from: &'a Place,
     /// Pages at the last hint, and at the last manifest or hint that left nothing unsaved.
     saved: (u64, u64),
+    /// When the last hint was.
+    noted: Instant,
 }
 
 impl Merge<'_> {
@@ -121,16 +127,13 @@ impl Merge<'_> {
         let mut watch = Watch::new();
         loop {
             if self.source.needs_page() || self.destination.needs_page() {
-                if let Some(end) = watch.end(self.scan, writer).await? {
-                    self.save(writer).await?;
-                    return Ok(end);
+                let begun = self.source.pages() + self.destination.pages() > 0;
+                if let Some(end) = watch.end(self.scan, writer, begun).await? {
+                    return self.stop(end, writer).await;
                 }
                 match self.turn_pages(writer).await {
                     Ok(true) => {}
-                    Ok(false) => {
-                        self.save(writer).await?;
-                        return Ok(ScanEnd::More);
-                    }
+                    Ok(false) => return self.stop(ScanEnd::More, writer).await,
                     Err(error) => {
                         // The error is what counts; what cannot be saved is scanned again.
                         if let Err(Stop::Failed(unsaved)) = self.save(writer).await {
@@ -153,13 +156,18 @@ impl Merge<'_> {
                 step => {
                     self.asked += usize::from(matches!(step, Step::Ask(_)));
                     self.queue.push(step);
-                    if self.asked == 0 || self.asked == Answers::MOST || self.queue.len() == QUEUE_MAX {
-                        self.settle(writer).await?;
+                    let full = self.asked == Answers::MOST || self.queue.len() == QUEUE_MAX;
+                    if (self.asked == 0 || full)
+                        && let Some(end) = self.settle_in_time(&mut watch, writer).await?
+                    {
+                        return Ok(end);
                     }
                 }
             }
         }
-        self.settle(writer).await?;
+        if let Some(end) = self.settle_in_time(&mut watch, writer).await? {
+            return Ok(end);
+        }
         writer.finish(self.place()).await?;
         Ok(ScanEnd::Done)
     }
@@ -195,6 +203,9 @@ impl Merge<'_> {
             Turn::Destination => &destination,
             Turn::Source | Turn::Both => &source,
         };
+        if self.queue.is_empty() {
+            std::mem::swap(&mut self.before, &mut self.merged);
+        }
         if let Some(found) = key {
             let merged = self.merged.get_or_insert_default();
             merged.clear();
@@ -255,7 +266,10 @@ impl Merge<'_> {
 
     fn extra(&self, destination: Found<'_>) -> Step {
         let is_older = |modified: i64| i128::from(modified) * 1_000 < i128::from(self.scan.job.started_ms);
-        if self.scan.job.request.delete.is_none() || !destination.modified.is_some_and(is_older) {
+        let length = self.scan.job.route.source.prefix.len() + destination.key.len();
+        // No store could tell whether it holds such a key, so that it stays: the marker of a folder, for one.
+        let is_key = (1..=KEY_MAX_BYTES).contains(&length);
+        if self.scan.job.request.delete.is_none() || !is_key || !destination.modified.is_some_and(is_older) {
             return Step::Plain(Plain { size: 0, stands: true, what: What::Extra });
         }
         Step::Delete(Box::new(Deletion {
@@ -270,7 +284,21 @@ impl Merge<'_> {
         format!("{}{rest}", self.scan.job.route.source.prefix)
     }
 
-    /// Answers the open questions, and tells the writer everything that was decided.
+    /// Settles; or ends, if there is no time for open questions, or the user holds the scan.
+    async fn settle_in_time(&mut self, watch: &mut Watch, writer: &mut Writer<'_>) -> Result<Option<ScanEnd>, Stop> {
+        if self.asked > 0 {
+            let begun = self.place() != *self.from;
+            if let Some(end) = watch.end(self.scan, writer, begun).await? {
+                return self.stop(end, writer).await.map(Some);
+            }
+            self.save_at_times(writer).await?;
+        }
+        self.settle(writer).await?;
+        Ok(None)
+    }
+
+    /// Answers the open questions, and tells the writer everything that was decided. Where they cannot be answered, what
+    /// stands before them is saved.
     async fn settle(&mut self, writer: &mut Writer<'_>) -> Result<(), Stop> {
         if self.queue.is_empty() {
             return Ok(());
@@ -279,7 +307,16 @@ impl Merge<'_> {
             Step::Ask(ask) => Some(&**ask),
             _ => None,
         });
-        let mut answers = self.answers.of(asks, &mut writer.since).await?.into_iter();
+        let mut answers = match self.answers.of(asks, &mut writer.since).await {
+            Ok(answers) => answers.into_iter(),
+            Err(error) => {
+                // The error is what counts; what cannot be saved is scanned again.
+                if let Err(Stop::Failed(unsaved)) = writer.save(self.place()).await {
+                    tracing::warn!(%unsaved, "scanned and not saved");
+                }
+                return Err(error.into());
+            }
+        };
         self.asked = 0;
         for step in self.queue.drain(..) {
             match step {
@@ -303,12 +340,23 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// How far everything is decided, once it is settled.
+    /// How far everything is decided and told to the writer.
     fn place(&self) -> Place {
-        match &self.merged {
+        let decided = if self.queue.is_empty() { &self.merged } else { &self.before };
+        match decided {
             Some(rest) => Place::Key(self.source_key(rest)),
             None => self.from.clone(),
         }
+    }
+
+    /// Ends with everything saved. Questions are left open where there may be no time for the answers, unless the next
+    /// invocation would begin where this one did.
+    async fn stop(&mut self, end: ScanEnd, writer: &mut Writer<'_>) -> Result<ScanEnd, Stop> {
+        if end == ScanEnd::More && self.place() == *self.from {
+            self.settle(writer).await?;
+        }
+        writer.save(self.place()).await?;
+        Ok(end)
     }
 
     async fn save(&mut self, writer: &mut Writer<'_>) -> Result<(), Stop> {
@@ -316,17 +364,17 @@ impl Merge<'_> {
         writer.save(self.place()).await
     }
 
-    /// After many pages, sees to it that a crash does not cost all of them.
+    /// After many pages or some time, sees to it that a crash does not cost all of them.
     async fn save_at_times(&mut self, writer: &mut Writer<'_>) -> Result<(), Stop> {
         let pages = self.source.pages() + self.destination.pages();
         let (noted, closed) = self.saved;
-        if pages - noted < self.scan.settings.note_pages {
+        if pages - noted < self.scan.settings.note_pages && self.noted.elapsed() < NOTE_TIME {
             return Ok(());
         }
-        self.settle(writer).await?;
         self.saved.0 = pages;
+        self.noted = Instant::now();
         if !writer.is_pending() || pages - closed >= self.scan.settings.close_pages {
-            self.save(writer).await?;
+            writer.save(self.place()).await?;
             self.saved.1 = pages;
         }
         Ok(())

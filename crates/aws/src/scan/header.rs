@@ -25,3 +25,52 @@ pub(crate) async fn header(work: &dyn Work, key: &str) -> Result<Option<(Header,
         most *= 16;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::work::MemoryWork;
+    use futures::executor::block_on;
+    use longhaul_core::backfill::manifest::Progress;
+    use longhaul_core::config::{Options, Route, Side};
+    use longhaul_core::error::ErrorName;
+
+    fn line(name: usize) -> String {
+        let route = Route {
+            name: "r".repeat(name),
+            source: Side::default(),
+            destination: Side::default(),
+            options: Options::default(),
+        };
+        let manifest = Header {
+            run: "r".into(),
+            shard: 0,
+            number: 7,
+            route,
+            objects: 0,
+            bytes: 0,
+            deletions: 0,
+            deletions_at: 0,
+            progress: Progress::default(),
+        };
+        serde_json::to_string(&HeaderLine { manifest }).unwrap()
+    }
+
+    #[test]
+    fn a_header_is_read_whatever_its_length() {
+        let work = MemoryWork::default();
+        for name in [1, 16_000, 64 * 1024, 300_000] {
+            let line = line(name);
+            let text = format!("{line}\n{}\n", "x".repeat(100));
+            block_on(work.put("m", text.into())).unwrap();
+            let (header, end) = block_on(header(&work, "m")).unwrap().unwrap();
+            assert_eq!((header.number, header.route.name.len(), end), (7, name, line.len() as u64 + 1));
+        }
+        assert_eq!(block_on(header(&work, "none")).unwrap(), None);
+        for text in [line(1), String::new(), "{}\n".to_owned()] {
+            block_on(work.put("m", text.into())).unwrap();
+            assert_eq!(block_on(header(&work, "m")).unwrap_err().name, ErrorName::Rejected);
+        }
+    }
+}

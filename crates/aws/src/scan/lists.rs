@@ -1,10 +1,12 @@
 //! A list of keys instead of a listing: nothing is compared, `migrate` looks at each.
 
-use super::keys::{KeyEntry, KeysReader};
+use super::keys::{KeyEntry, KeyRow, KeysReader};
 use super::writer::{Stop, Writer};
-use super::{Scan, ScanEnd, Watch};
+use super::{NOTE_TIME, Scan, ScanEnd, Watch};
+use crate::error::StepError;
 use longhaul_core::backfill::manifest::Place;
 use longhaul_core::backfill::request::KeysFrom;
+use tokio::time::Instant;
 
 /// Entries between two looks at the clock.
 const LOOK_EVERY: u64 = 1_000;
@@ -20,17 +22,23 @@ pub(super) async fn offer_all(
     let mut watch = Watch::new();
     let mut place = from.clone();
     let mut reader = KeysReader::open(scan.clients, route, keys, from.clone()).await?;
-    let mut entries = 0;
+    let mut noted = Instant::now();
+    // Entries since the last look; an invocation always does some work.
+    let (mut entries, mut begun) = (LOOK_EVERY, false);
     loop {
-        if entries % LOOK_EVERY == 0
-            && let Some(end) = watch.end(scan, writer).await?
-        {
-            writer.save(place).await?;
-            return Ok(end);
+        if entries >= LOOK_EVERY {
+            if let Some(end) = watch.end(scan, writer, begun).await? {
+                writer.save(place).await?;
+                return Ok(end);
+            }
+            (entries, begun) = (0, true);
+            if noted.elapsed() >= NOTE_TIME && !writer.is_pending() {
+                writer.save(place.clone()).await?;
+                noted = Instant::now();
+            }
         }
-        entries += 1;
-        let entry = match reader.next().await {
-            Ok(entry) => entry,
+        let row = match reader.next().await {
+            Ok(row) => row,
             Err(error) => {
                 if let Err(Stop::Failed(unsaved)) = writer.save(place).await {
                     tracing::warn!(%unsaved, "read and not saved");
@@ -38,8 +46,27 @@ pub(super) async fn offer_all(
                 return Err(error.into());
             }
         };
-        let Some(KeyEntry { object, modified, storage_class, place: behind }) = entry else { break };
+        let KeyEntry { object, modified, storage_class, place: behind } = match row {
+            None => break,
+            Some(KeyRow::Entry(entry)) => *entry,
+            Some(KeyRow::Passed(behind)) => {
+                (place, entries) = (behind, LOOK_EVERY);
+                continue;
+            }
+            Some(KeyRow::Skipped) => {
+                if watch.is_held(writer).await? {
+                    return Ok(ScanEnd::Held);
+                }
+                // The next invocation would come no further.
+                if Instant::now() >= scan.context.last_moment() {
+                    let told = "is too long to be read again up to where the scan stopped: split it";
+                    return Err(StepError::rejected(format!("s3://{}/{} {told}", keys.bucket, keys.key)).into());
+                }
+                continue;
+            }
+        };
         place = behind;
+        entries += 1;
         writer.since.listed += 1;
         writer.since.listed_bytes += object.size.unwrap_or(0);
         // What the route does not take is offered, so that it fails with a reason.

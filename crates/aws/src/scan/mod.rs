@@ -169,29 +169,40 @@ struct Scan<'a> {
 /// Looks from time to time whether a scan has to end.
 struct Watch {
     looked: Option<tokio::time::Instant>,
-    /// True once something was scanned: an invocation always does some work.
-    begun: bool,
 }
+
+/// Time after which a scan with nothing to write says how far it has come.
+const NOTE_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Watch {
     /// How often the control object is looked at.
     const EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
     fn new() -> Self {
-        Self { looked: None, begun: false }
+        Self { looked: None }
     }
 
-    /// How the scan has to end, if it has to.
-    async fn end(&mut self, scan: &Scan<'_>, writer: &mut Writer<'_>) -> Result<Option<ScanEnd>, StepError> {
-        let now = tokio::time::Instant::now();
-        if self.looked.is_none_or(|looked| now - looked >= Self::EVERY) {
-            self.looked = Some(now);
-            if writer.is_held().await? {
-                return Ok(Some(ScanEnd::Held));
-            }
+    /// How the scan has to end, if it has to: for want of time only if `begun`, as an invocation always does some work.
+    async fn end(
+        &mut self,
+        scan: &Scan<'_>,
+        writer: &mut Writer<'_>,
+        begun: bool,
+    ) -> Result<Option<ScanEnd>, StepError> {
+        if self.is_held(writer).await? {
+            return Ok(Some(ScanEnd::Held));
         }
-        let late = self.begun && scan.context.time_left().is_zero();
-        self.begun = true;
+        let late = begun && scan.context.time_left().is_zero();
         Ok(late.then_some(ScanEnd::More))
+    }
+
+    /// True if the user wants the scan to pause or to stop, as far as was looked.
+    async fn is_held(&mut self, writer: &mut Writer<'_>) -> Result<bool, StepError> {
+        let now = tokio::time::Instant::now();
+        if self.looked.is_some_and(|looked| now - looked < Self::EVERY) {
+            return Ok(false);
+        }
+        self.looked = Some(now);
+        writer.is_held().await
     }
 }

@@ -7,6 +7,7 @@ use crate::error::StepError;
 use crate::preflight::preflight;
 use crate::scan::{progress, shards};
 use futures::future::join_all;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::backfill::check::{RouteChecks, fatal};
 use longhaul_core::backfill::deletions::forbids_deletions;
 use longhaul_core::backfill::request::{BackfillRequest, SCANS_DEFAULT};
@@ -19,6 +20,8 @@ use longhaul_core::error::ErrorName;
 use longhaul_core::names::short_execution;
 use std::collections::BTreeMap;
 
+/// Routes that are split at once.
+const SPLITS_AT_ONCE: usize = 4;
 /// Times that a lost race for a record is run again.
 const RACES_MAX: u32 = 5;
 
@@ -226,14 +229,15 @@ async fn split(clients: &Clients, request: &BackfillRequest, routes: &[Route]) -
     }
     let count = u32::try_from(routes.len()).unwrap_or(u32::MAX).max(1);
     let all = scans(request);
-    let mut made = Vec::new();
-    for (index, route) in (0..).zip(routes) {
+    let splits = (0..).zip(routes).map(|(index, route)| async move {
         let most = (all / count + u32::from(index < all % count)).max(1);
         let split = shards(clients, route, most).await?;
         if split.is_empty() {
             return Err(StepError::bug(format!("route {:?} was split into nothing", route.name)));
         }
-        made.extend(split.into_iter().map(|shard| Shard { route: index, ..shard }));
-    }
-    Ok(made)
+        Ok(split.into_iter().map(|shard| Shard { route: index, ..shard }).collect::<Vec<_>>())
+    });
+    // Boxed, so that the step may run on any thread.
+    let made: Vec<Vec<Shard>> = stream::iter(splits).buffered(SPLITS_AT_ONCE).boxed().try_collect().await?;
+    Ok(made.concat())
 }

@@ -5,11 +5,11 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::StepError;
-use crate::scan::control;
+use crate::scan::{control, header};
 use crate::source::Source;
 use futures::stream::{self, StreamExt as _};
 use longhaul_core::backfill::deletions::{Deleted, Removal};
-use longhaul_core::backfill::manifest::{Deletion, Header, HeaderLine, manifest_key};
+use longhaul_core::backfill::manifest::{Deletion, Header, manifest_key};
 use longhaul_core::backfill::run::{Run, deleted_key};
 use longhaul_core::backfill::states::{ShardEnd, ShardState, ShardWork};
 use longhaul_core::config::Route;
@@ -27,15 +27,16 @@ const DELETION_TIMEOUT: Duration = Duration::from_secs(60);
 const CONTROL_EVERY: Duration = Duration::from_secs(10);
 /// Times that one deletion is tried.
 const TRIES: u32 = 3;
-/// Most bytes of a manifest's header: a route, a key and some numbers.
-const HEADER_MAX: u64 = 64 * 1024;
+/// Why a run that removes fails where the source has a key again and the destination does not.
+const CAME_BACK: &str = "removed, and the source has it again: the next run brings it";
 /// So many deletions of which none was possible are a fault of a whole side.
 const HOPELESS: usize = 16;
 
 /// Carries out the deletions of one shard until none is left, or the time is nearly up, or the user wants a pause.
 ///
-/// Each deletion is counted once, however often the step is repeated. Fails as its first deletion did if a whole group
-/// of them fails: then a side is at fault and not an object.
+/// Each deletion is counted once, however often the step is repeated; where some failed in an earlier attempt at the
+/// run, all are gone through again. Fails as its first deletion did if a whole group of them fails: then a side is at
+/// fault and not an object.
 pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork) -> Result<ShardState, StepError> {
     let run = read_run(clients, &work.run).await?;
     let shard = run.shards.get(work.shard as usize);
@@ -48,6 +49,7 @@ pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork
     };
     let mut state = State::read(clients, &run, work.shard).await?;
     let mut looked: Option<Instant> = None;
+    let mut opened: Option<Opened> = None;
     while !state.deleted.done {
         if looked.is_none_or(|looked| looked.elapsed() >= CONTROL_EVERY) {
             looked = Some(Instant::now());
@@ -60,15 +62,16 @@ pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork
             state.rest(clients).await?;
             return Ok(ShardState::Delete(work));
         }
-        let key = manifest_key(&run.name, work.shard, state.deleted.next_manifest);
-        let Some(header) = header(clients, &key).await? else {
-            return Err(StepError::bug(format!("{key} is missing, though the shard was scanned to its end")));
+        let number = state.deleted.next_manifest;
+        let manifest = match opened.take().filter(|opened| opened.number == number) {
+            Some(opened) => opened,
+            None => Opened::read(clients, manifest_key(&run.name, work.shard, number), number, route).await?,
         };
-        if header.deletions == 0 && !header.progress.done {
+        let Opened { deletions, done, .. } = &*opened.insert(manifest);
+        if deletions.is_empty() && !done {
             state.skip();
             continue;
         }
-        let deletions = deletions(clients, &key, &header, route).await?;
         let from = state.deleted.next_entry as usize;
         let group: Vec<&Deletion> = deletions.iter().skip(from).take(GROUP).collect();
         if !state.begin(clients).await? {
@@ -80,9 +83,26 @@ pub(super) async fn delete(clients: &Clients, context: &Context, work: ShardWork
         let through = from + group.len();
         let last = through >= deletions.len();
         let outcomes = group.iter().copied().zip(removals?);
-        state.end(clients, outcomes, last, last && header.progress.done).await?;
+        state.end(clients, outcomes, last, last && *done).await?;
     }
     Ok(ShardState::Done(ShardEnd::default()))
+}
+
+/// The deletions of a manifest, which never change.
+struct Opened {
+    number: u32,
+    deletions: Vec<Deletion>,
+    /// True of the shard's last manifest.
+    done: bool,
+}
+
+impl Opened {
+    async fn read(clients: &Clients, key: String, number: u32, route: &Route) -> Result<Self, StepError> {
+        let Some((header, _)) = header(&*clients.work, &key).await? else {
+            return Err(StepError::bug(format!("{key} is missing, though the shard was scanned to its end")));
+        };
+        Ok(Self { number, deletions: deletions(clients, &key, &header, route).await?, done: header.progress.done })
+    }
 }
 
 /// The record of a shard, and whether what comes next may be done in part.
@@ -98,8 +118,16 @@ impl State {
     async fn read(clients: &Clients, run: &Run, shard: u32) -> Result<Self, StepError> {
         let key = deleted_key(&run.name, shard);
         let (deleted, etag) = record::<Deleted>(clients, &key).await?.unzip();
-        let deleted = deleted.unwrap_or_default();
-        Ok(Self { repeated: deleted.under_way, key, deleted, etag, skipped: false })
+        let deleted = deleted.unwrap_or_else(|| Deleted { attempt: run.attempt, ..Deleted::default() });
+        let mut state = Self { repeated: deleted.under_way, key, deleted, etag, skipped: false };
+        while let Some(next) = state.deleted.taken_up(run.attempt) {
+            // From the beginning, what may be done is counted already.
+            let repeated = next.under_way;
+            if state.write(clients, next).await? {
+                state.repeated = repeated;
+            }
+        }
+        Ok(state)
     }
 
     /// Goes on behind a manifest without deletions. Nothing is written for it by itself.
@@ -142,11 +170,7 @@ impl State {
         let mut next = self.deleted.clone();
         for (deletion, removal) in outcomes {
             next.next_entry += 1;
-            let removal = match removal {
-                Removal::Gone if self.repeated => Removal::Removed,
-                other => other,
-            };
-            next.count(deletion, removal);
+            next.count(deletion, removal, self.repeated);
         }
         if last {
             (next.next_manifest, next.next_entry) = (next.next_manifest + 1, 0);
@@ -217,11 +241,37 @@ impl Sides<'_> {
     }
 
     async fn remove(&self, deletion: &Deletion) -> Result<Removal, StepError> {
-        match self.source.head(&deletion.source_key, None).await {
-            Ok(_) => Ok(Removal::SourceHasIt),
-            Err(error) if error.name == ErrorName::SourceGone && error.status == Some(404) => {
-                self.destination.remove(&deletion.delete, &deletion.etag).await
+        let key = &deletion.delete;
+        if self.source_has(deletion).await? {
+            return Ok(match self.destination.head(key).await? {
+                Some(_) => Removal::SourceHasIt,
+                None => Removal::Failed(CAME_BACK.to_owned()),
+            });
+        }
+        let removal = self.destination.remove(key, &deletion.etag).await?;
+        if removal != Removal::Removed {
+            return Ok(removal);
+        }
+        // Whoever brought it back in between found the destination's object, and migrated nothing.
+        let mut attempt = 1;
+        loop {
+            match self.source_has(deletion).await {
+                Ok(false) => return Ok(Removal::Removed),
+                Ok(true) => return Ok(Removal::Failed(CAME_BACK.to_owned())),
+                Err(error) if error.name.is_retryable() && attempt < TRIES => self.context.back_off(attempt).await,
+                Err(error) => {
+                    let told = "removed, but the source could not be asked whether it has it again";
+                    return Ok(Removal::Failed(format!("{told}: {}", error.message)));
+                }
             }
+            attempt += 1;
+        }
+    }
+
+    async fn source_has(&self, deletion: &Deletion) -> Result<bool, StepError> {
+        match self.source.head(&deletion.source_key, None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.name == ErrorName::SourceGone && error.status == Some(404) => Ok(false),
             Err(error) if error.status == Some(403) && !error.keys_refused => {
                 let told = "kept, since without s3:ListBucket at the source a missing object looks like a denied one";
                 Err(StepError { message: format!("{told}: {}", error.message), ..error })
@@ -229,14 +279,6 @@ impl Sides<'_> {
             Err(error) => Err(error),
         }
     }
-}
-
-async fn header(clients: &Clients, key: &str) -> Result<Option<Header>, StepError> {
-    let Some(found) = clients.work.find(key, HEADER_MAX).await? else { return Ok(None) };
-    let line = found.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let read = serde_json::from_slice::<HeaderLine>(line);
-    let line = read.map_err(|error| StepError::bug(format!("the header of {key} is damaged: {error}")))?;
-    Ok(Some(line.manifest))
 }
 
 /// The deletions of a manifest. A `Bug` where one is not of the route: nothing of the manifest is removed then.

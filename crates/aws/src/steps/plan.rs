@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_one_route_and_stay_in_their_bounds() {
+    fn rule_13_batches_hold_one_route_and_stay_in_their_bounds() {
         let small = (0..1_200).map(|n| routed(n % 2, 1)).collect();
         let all = batches(small, &routes(), "e", 40);
         let counts: Vec<_> = all

@@ -97,7 +97,8 @@ fn show(report: &Report, verbose: bool) {
     }
     let mut told = format!("seed {}\n{:#?}\n", report.seed, report.scenario);
     let first = report.lines.iter().position(|line| line.contains("!!!")).unwrap_or(report.lines.len());
-    let shown = if verbose { 0..report.lines.len() } else { first.saturating_sub(SHOWN)..report.lines.len().min(first + 4) };
+    let shown =
+        if verbose { 0..report.lines.len() } else { first.saturating_sub(SHOWN)..report.lines.len().min(first + 4) };
     for line in &report.lines[shown] {
         told.push_str(line);
         told.push('\n');

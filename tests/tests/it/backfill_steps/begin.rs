@@ -5,8 +5,9 @@ use longhaul_core::backfill::check::RouteChecks;
 use longhaul_core::backfill::run::{Lock, checks_key, lock_key};
 use longhaul_core::backfill::states::ShardState;
 use longhaul_core::error::ErrorName;
-use longhaul_testing::Keys;
+use longhaul_testing::{Fault, Keys, Rule};
 use serde_json::json;
+use std::time::Duration;
 
 const OTHER: &str = "arn:aws:states:us-east-1:1:execution:backfill:tuesday";
 
@@ -162,4 +163,34 @@ async fn what_cannot_be_resumed_says_so() {
     let stopped = begin(&world, json!({"resume": "monday"}), OTHER).await.unwrap_err();
     assert!(stopped.message.contains("for good"), "{stopped}");
     assert_eq!(run_of(&world, "monday").await.attempt, 1);
+}
+
+#[tokio::test]
+async fn routes_are_split_at_once_and_numbered_in_their_order() {
+    let world = World::new().await;
+    world.here.store().bucket("second");
+    let mut second = world.route.clone();
+    second.name = "second".into();
+    second.source.bucket = "second".into();
+    second.destination.prefix = "second/".into();
+    let request = json!({"routes": ["test", second], "scans": 8});
+    // Preflight lists each bucket once; the first one is not split before the second was asked for.
+    let hang = |bucket: &str| Rule { bucket: Some(bucket.into()), ..Rule::on("ListObjectsV2").nth(2) };
+    world.here.faults().add(hang("departures").fails(Fault::Delay { ms: 3_600_000 }));
+    let of = |bucket: &str| {
+        world.here.log().count_if(|entry| entry.call.operation == "ListObjectsV2" && entry.call.bucket == bucket)
+    };
+    let both = async {
+        while of("departures") < 2 || of("second") < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        begun = begin(&world, request.clone(), EXECUTION) => panic!("{begun:?}"),
+        waited = tokio::time::timeout(Duration::from_secs(20), both) => waited.expect("both are listed at once"),
+    }
+    world.here.faults().clear();
+    begun(&world, request).await;
+    let run = run_of(&world, "monday").await;
+    assert_eq!(run.shards.iter().map(|shard| shard.route).collect::<Vec<_>>(), [0, 1]);
 }

@@ -1,11 +1,14 @@
 //! What a listing that goes wrong does to a scan.
 
 use super::*;
+use longhaul_aws::context::{Clock, Context};
 use longhaul_aws::scan::control;
 use longhaul_core::backfill::manifest::Place;
-use longhaul_core::backfill::run::{Control, control_key};
+use longhaul_core::backfill::request::{Compare, KeysFormat, KeysFrom};
+use longhaul_core::backfill::run::{Control, Hint, control_key, hint_key};
 use longhaul_core::error::ErrorName;
 use longhaul_testing::{Fault, Rule};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -145,4 +148,117 @@ async fn a_held_run_is_not_scanned_until_it_goes_on() {
     work.put(&control_key("run-1"), "{}".into()).await.unwrap();
     assert_eq!(scan(&world, &run).await.unwrap(), ScanEnd::Done);
     assert_eq!(offered(&manifests(&world.clients, &run, 0).await), ["a", "b"]);
+}
+
+/// How far the first shard has come without a manifest.
+async fn hinted(world: &World) -> Option<Progress> {
+    let found = world.clients.work.find(&hint_key("run-1", 0), 1 << 20).await.unwrap()?;
+    Some(serde_json::from_slice::<Hint>(&found.body).unwrap().progress)
+}
+
+fn by_checksum() -> BackfillRequest {
+    BackfillRequest { compare: Compare::Checksum, ..BackfillRequest::default() }
+}
+
+/// Both sides hold these keys alike, and every question takes ten seconds.
+fn slow(world: &World, count: usize) {
+    for number in 0..count {
+        let key = format!("k{number:03}");
+        world.put(&key, number as u64, 9);
+        copy(world, &key);
+    }
+    world.here.faults().add(Rule::on("HeadObject").times(0).fails(Fault::Delay { ms: 10_000 }));
+}
+
+async fn scan_for(world: &World, run: &Run, time: Duration) -> Result<ScanEnd, StepError> {
+    let context = Context::new(Clock::system(), time, 1, 7);
+    scan_shard_with(&world.clients, &context, run, 0, Settings::default()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_end_with_the_time() {
+    let world = World::over_tls().await;
+    slow(&world, 450);
+    let run = run(&world, by_checksum(), whole());
+    // Two hundred questions take longer than this; all keys stand on one page.
+    let time = Duration::from_secs(60);
+    for last in ["k199", "k399"] {
+        assert_eq!(scan_for(&world, &run, time).await.unwrap(), ScanEnd::More);
+        assert_eq!(hinted(&world).await.unwrap().through, Place::Key(last.into()));
+    }
+    assert_eq!(scan_for(&world, &run, time).await.unwrap(), ScanEnd::Done);
+    let found = manifests(&world.clients, &run, 0).await;
+    assert_eq!((counts(&found).unchanged, counts(&found).heads), (450, 900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_end_with_a_pause() {
+    let world = World::over_tls().await;
+    slow(&world, 450);
+    let run = run(&world, by_checksum(), whole());
+    let pause = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        world.clients.work.put(&control_key("run-1"), r#"{"control":"paused"}"#.into()).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(scan_for(&world, &run, Duration::from_secs(3_600)), pause);
+    assert_eq!(ended.unwrap(), ScanEnd::Held);
+    assert_eq!(hinted(&world).await.unwrap().through, Place::Key("k199".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_questions_costs_a_minute_or_a_batch() {
+    let world = World::over_tls().await;
+    slow(&world, 450);
+    let run = run(&world, by_checksum(), whole());
+    let scanning = scan_for(&world, &run, Duration::from_secs(3_600));
+    let died = tokio::time::timeout(Duration::from_secs(100), scanning).await;
+    assert!(died.is_err(), "{died:?}");
+    assert_eq!(hinted(&world).await.unwrap().through, Place::Key("k199".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_before_a_question_that_fails_is_saved() {
+    let world = World::over_tls().await;
+    fill(&world, &["a", "b", "c", "d", "e"]);
+    ["b", "d", "e"].iter().for_each(|key| copy(&world, key));
+    world.here.faults().add(Rule::on("HeadObject").key("d").times(0).fails(Fault::Status { status: 503, code: None }));
+    let run = run(&world, by_checksum(), whole());
+    // The first scan sees all on one page, the second goes on behind what was saved.
+    scan_for(&world, &run, Duration::from_secs(3_600)).await.unwrap_err();
+    let saved = manifests(&world.clients, &run, 0).await;
+    assert_eq!(offered(&saved), ["a"]);
+    assert_eq!(progress(&saved).through, Place::Key("a".into()));
+    scan(&world, &run).await.unwrap_err();
+    assert_eq!(offered(&manifests(&world.clients, &run, 0).await), ["a"]);
+    world.here.faults().clear();
+    assert_eq!(scan(&world, &run).await.unwrap(), ScanEnd::Done);
+    let found = manifests(&world.clients, &run, 0).await;
+    assert_eq!((offered(&found), counts(&found).unchanged), (vec!["a".to_owned(), "c".to_owned()], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inventory_of_other_keys_is_left_and_taken_up() {
+    let mut world = World::over_tls().await;
+    world.route.source.prefix = "p/".into();
+    let row = |key: &str| format!("\"departures\",\"{key}\"\n");
+    let other: String = (0..12_000).map(|number| row(&format!("q/{number}"))).collect();
+    let manifest = serde_json::json!({
+        "sourceBucket": "departures", "destinationBucket": "arn:aws:s3:::departures", "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key", "files": [{"key": "1"}, {"key": "2"}]
+    });
+    let store = world.here.store();
+    store.put("departures", "m", manifest.to_string());
+    store.put("departures", "1", other);
+    store.put("departures", "2", row("p/a"));
+    let keys = KeysFrom { format: KeysFormat::Inventory, bucket: "departures".into(), key: "m".into() };
+    let run = run(&world, BackfillRequest { keys: Some(keys), ..BackfillRequest::default() }, whole());
+    // The margin is all that is left.
+    let time = Duration::from_secs(10);
+    for place in [Place::Line { object: 0, entry: 10_000 }, Place::Line { object: 1, entry: 0 }] {
+        assert_eq!(scan_for(&world, &run, time).await.unwrap(), ScanEnd::More);
+        assert_eq!(hinted(&world).await.unwrap().through, place);
+    }
+    assert_eq!(scan_for(&world, &run, time).await.unwrap(), ScanEnd::Done);
+    let found = manifests(&world.clients, &run, 0).await;
+    assert_eq!((offered(&found), counts(&found).listed), (vec!["p/a".to_owned()], 1));
 }

@@ -209,3 +209,25 @@ async fn one_process_takes_the_manifests_as_they_come() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_no_key_of_the_source_is_not_removed() {
+    let mut world = World::over_tls().await;
+    world.route.destination.prefix = "x/".into();
+    let there = world.there.store();
+    there.put("arrivals", "x/", "");
+    there.put("arrivals", "x/a", "x");
+    let found = scanned(&world, deleting()).await;
+    assert_eq!(found[0].deletions.iter().map(|deletion| deletion.delete.as_str()).collect::<Vec<_>>(), ["x/a"]);
+    assert_eq!((counts(&found).extra, counts(&found).deletions), (2, 1));
+
+    let mut world = World::over_tls().await;
+    world.route.source.prefix = "p/".into();
+    let there = world.there.store();
+    // With the prefix of the source, the first would be too long.
+    there.put("arrivals", &"k".repeat(1_023), "x");
+    there.put("arrivals", &"k".repeat(1_022), "x");
+    let found = scanned(&world, deleting()).await;
+    assert_eq!(found[0].deletions.iter().map(|deletion| deletion.source_key.len()).collect::<Vec<_>>(), [1_024]);
+    assert_eq!((counts(&found).extra, counts(&found).deletions), (2, 1));
+}

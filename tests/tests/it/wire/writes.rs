@@ -179,7 +179,7 @@ fn a_lost_reply_to_a_small_write_is_no_strangers_object() {
 }
 
 #[test]
-fn a_lost_reply_to_the_begin_or_the_end_of_an_upload_is_looked_after() {
+fn rule_19_a_lost_reply_to_the_begin_or_the_end_of_an_upload_is_looked_after() {
     over(LINKS, |link| async move {
         for encryption in link.encryptions().iter().copied() {
             let mut world = world(link, encryption).await;

@@ -30,6 +30,21 @@ pub struct KeyEntry {
     pub place: Place,
 }
 
+/// What comes next in a list of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyRow {
+    /// An entry.
+    Entry(Box<KeyEntry>),
+    /// Nothing but rows that are none of the route's, or the end of one of several objects: the list is read up to
+    /// here.
+    Passed(Place),
+    /// Nothing but rows before the place behind which the reading began.
+    Skipped,
+}
+
+/// Rows without an entry between two answers.
+const ROWS_MAX: u32 = 10_000;
+
 /// Reads a list of keys, or goes on with it.
 #[derive(Debug)]
 pub struct KeysReader {
@@ -43,6 +58,8 @@ pub struct KeysReader {
     object: usize,
     entry: u64,
     open: Option<(Text, Rows)>,
+    /// The place behind which the reading begins, until it is reached.
+    skip: Option<(usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -53,10 +70,9 @@ enum Form {
 }
 
 impl KeysReader {
-    /// The entries behind `from`. Those before are read and left out.
+    /// The entries behind `from`.
     ///
-    /// Fails as `Rejected` where the list does not exist, is shorter than `from` says, or is an inventory of another
-    /// bucket or in another form than CSV.
+    /// Fails as `Rejected` where an inventory does not exist, or is of another bucket or in another form than CSV.
     pub async fn open(clients: &Clients, route: &Route, keys: &KeysFrom, from: Place) -> Result<Self, StepError> {
         let (object, behind) = match from {
             Place::Start => (0, 0),
@@ -77,38 +93,54 @@ impl KeysReader {
             object: object as usize,
             entry: 0,
             open: None,
+            skip: Some((object as usize, behind)),
         };
         if keys.format == KeysFormat::Inventory {
             let manifest = reader.manifest(&keys.key).await?;
             reader.objects = manifest.objects;
             reader.form = Form::Inventory(manifest.columns);
         }
-        while reader.entry < behind {
-            if reader.object != object as usize || reader.row().await?.is_none() {
-                let key = reader.objects.get(object as usize).unwrap_or(&keys.key);
-                let told = "was longer when the run began: a list must not change while a run reads it";
-                return Err(StepError::rejected(format!("s3://{}/{key} {told}", reader.bucket)));
-            }
-        }
         Ok(reader)
     }
 
-    /// The next entry; `None` at the end of the list.
+    /// The next entry, or how far the list is read where many rows came without one; `None` at the end of the list.
     ///
-    /// Fails as `Rejected` on a row that is no entry, naming object and line: nothing is left out silently.
-    pub async fn next(&mut self) -> Result<Option<KeyEntry>, StepError> {
-        loop {
+    /// Fails as `Rejected` where the list does not exist or is shorter than the place behind which the reading began,
+    /// and on a row that is no entry, naming object and line: nothing is left out silently.
+    pub async fn next(&mut self) -> Result<Option<KeyRow>, StepError> {
+        if let Some((object, behind)) = self.skip {
+            for _ in 0..ROWS_MAX {
+                if self.entry == behind {
+                    self.skip = None;
+                    break;
+                }
+                if self.row().await?.is_none() {
+                    let key = self.objects.get(object).or(self.objects.last()).map_or("", String::as_str);
+                    let told = "was longer when the run began: a list must not change while a run reads it";
+                    return Err(StepError::rejected(format!("s3://{}/{key} {told}", self.bucket)));
+                }
+            }
+            if self.skip.is_some() {
+                return Ok(Some(KeyRow::Skipped));
+            }
+        }
+        for _ in 0..ROWS_MAX {
             match self.row().await? {
                 None if self.object >= self.objects.len() => return Ok(None),
-                // A row that is none of the route's, or the end of one of several objects.
-                None | Some(None) => {}
+                None => break,
+                Some(None) => {}
                 Some(Some(listed)) => {
                     let Listed { object, modified, storage_class } = *listed;
-                    let place = Place::Line { object: self.object as u32, entry: self.entry };
-                    return Ok(Some(KeyEntry { object, modified, storage_class, place }));
+                    let place = self.place();
+                    return Ok(Some(KeyRow::Entry(Box::new(KeyEntry { object, modified, storage_class, place }))));
                 }
             }
         }
+        Ok(Some(KeyRow::Passed(self.place())))
+    }
+
+    fn place(&self) -> Place {
+        Place::Line { object: self.object as u32, entry: self.entry }
     }
 
     /// The next row of the object being read; `None` at its end, when the next object begins.
