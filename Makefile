@@ -1,7 +1,7 @@
 # Each target installs the tools it needs into .venvs, once.
 AWS := .venvs/aws/bin/python
 
-.PHONY: demo test lint build deploy stop measure bench bench-small bench-scan backfill-full
+.PHONY: demo test lint build deploy stop measure bench bench-small bench-scan simulate mutants operate backfill-full
 
 demo: ; @python3 local/tools.py sam aws && exec $(AWS) local/demo.py
 
@@ -43,6 +43,17 @@ bench-small:
 bench-scan:
 	cargo build --release --locked -p longhaul-bench
 	@python3 benches/scan.py
+
+# Seeded disasters; a failing seed prints how to replay it. CI runs 300.
+simulate: ; cargo run -q --locked -p longhaul-simulation --bin simulate -- --seeds $(or $(SEEDS),300) --jobs 2
+
+# Plants faults in a copy of the product one by one, and looks whether the simulation finds them.
+mutants: ; python3 local/mutants.py
+
+# A redeployment under a running execution, and a migration without each of its permissions: minutes on the local AWS.
+operate:
+	@python3 local/tools.py sam aws
+	@$(AWS) local/e2e.py a_deployment_changes_under_a_running_execution_and_is_removed without_any_action_nothing_arrives
 
 # The bar of backfills on the local AWS: 20,000 small objects and 5 large ones. CI runs 300 of them.
 backfill-full:

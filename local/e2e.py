@@ -1,4 +1,5 @@
-"""The deployed chain, end to end: `make test` runs every case of `cases.py` and `backfills.py`, `e2e.py NAME...` only these."""
+"""The deployed chain, end to end: `make test` runs every case of `cases.py` and `backfills.py`, `e2e.py NAME...` only
+these; those of `deployments.py` and `permissions.py` take minutes and run by `make operate`."""
 
 import os
 import sys
@@ -7,6 +8,8 @@ import traceback
 
 import backfills
 import cases
+import deployments
+import permissions
 import stack
 from endpoints import Endpoints, stop_on_signals
 
@@ -17,7 +20,9 @@ def say(text):
 
 def main(names):
     stop_on_signals()
-    chosen = [case for case in [*cases.CASES[:-1], *backfills.CASES, cases.CASES[-1]] if not names or case.__name__ in names]
+    usual = [*cases.CASES[:-1], *backfills.CASES, cases.CASES[-1]]
+    known = [*usual, *deployments.CASES, *permissions.CASES]
+    chosen = [case for case in known if case.__name__ in names] if names else usual
     say(f"built in {stack.build():.0f} s")
     passed = failed = 0
     with Endpoints("e2e") as endpoints:

@@ -255,6 +255,9 @@ pub struct LargeObject {
     pub upload_id: String,
     /// Its parts.
     pub layout: PartLayout,
+    /// Whether the parts are those of the source: then the ETags of both sides must be equal.
+    #[serde(default)]
+    pub mirrored: bool,
     /// Whether the ETags of its parts, and of its object, are made of MD5s.
     #[serde(default)]
     pub encryption: Encryption,
@@ -279,7 +282,9 @@ impl LargeObject {
 
     /// True if the ETag composed from the parts must equal the source's.
     pub fn is_comparable(&self) -> bool {
-        self.encryption == Encryption::Plain && self.layout.comparable(&self.source.etag, self.source.encryption)
+        self.mirrored
+            && self.encryption == Encryption::Plain
+            && self.layout.comparable(&self.source.etag, self.source.encryption)
     }
 
     /// True if a part that an invocation left behind when it died is unproven: nobody compared it, and nothing will

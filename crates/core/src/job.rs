@@ -48,6 +48,9 @@ pub struct UploadRecord {
     pub upload_id: String,
     /// The parts; a changed setting never touches an upload in flight.
     pub layout: PartLayout,
+    /// Whether the parts are those of the source.
+    #[serde(default)]
+    pub mirrored: bool,
     /// Whether the ETags of its parts, and of its object, are made of MD5s.
     #[serde(default)]
     pub encryption: Encryption,
@@ -201,6 +204,7 @@ mod tests {
         with_upload.upload = Some(UploadRecord {
             upload_id: "u".into(),
             layout: PartLayout::new(1 << 30, 8 << 20).unwrap(),
+            mirrored: false,
             encryption: Encryption::Plain,
             trailing_checksum: false,
         });

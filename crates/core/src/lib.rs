@@ -10,6 +10,8 @@ pub mod contract;
 pub mod error;
 pub mod etag;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod hedge;
 pub mod intake;
 pub mod integrity;
@@ -20,5 +22,3 @@ pub mod outcome;
 pub mod pace;
 pub mod request;
 pub mod tally;
-#[cfg(test)]
-mod fuzz;

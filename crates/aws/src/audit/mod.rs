@@ -254,14 +254,17 @@ impl Sides<'_> {
         if equal && !self.reads {
             return Ok(Verdict::ByEtag);
         }
-        let keys = [&self.route.source.prefix, &self.route.destination.prefix].map(|prefix| format!("{prefix}{}", pair.key));
+        let keys =
+            [&self.route.source.prefix, &self.route.destination.prefix].map(|prefix| format!("{prefix}{}", pair.key));
         let source = self.source.head(&keys[0], None).await?;
         if self.reads {
             let copy = self.copy.head(&keys[1], None).await?;
-            return Ok(match same_bytes([&self.source, &self.copy], &keys, [&source.identity, &copy.identity]).await? {
-                None => Verdict::ByReading,
-                Some(at) => Verdict::Not(What::Different, format!("the bytes differ at or behind {at}")),
-            });
+            return Ok(
+                match same_bytes([&self.source, &self.copy], &keys, [&source.identity, &copy.identity]).await? {
+                    None => Verdict::ByReading,
+                    Some(at) => Verdict::Not(What::Different, format!("the bytes differ at or behind {at}")),
+                },
+            );
         }
         let Some(stands) = self.destination.head(&keys[1]).await? else {
             return Ok(Verdict::Not(What::Missing, "it was removed while it was looked at".to_owned()));
@@ -274,7 +277,9 @@ impl Sides<'_> {
             (None, _) if is_md5(&facts) && is_md5(&stands) => {
                 Verdict::Not(What::Different, "the MD5s differ".to_owned())
             }
-            (None, _) => Verdict::Not(What::Unproven, "neither ETags nor checksums say anything: --deep reads it".to_owned()),
+            (None, _) => {
+                Verdict::Not(What::Unproven, "neither ETags nor checksums say anything: --deep reads it".to_owned())
+            }
         })
     }
 }

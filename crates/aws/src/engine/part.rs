@@ -214,6 +214,7 @@ impl Copying<'_> {
     async fn upload(&self, flow: &Flow, sent: PartSent) -> Result<Written, StepError> {
         let LargeObject { destination_key, upload_id, .. } = self.object;
         let answer = tokio::select! {
+            biased;
             answer = self.destination.upload_part(destination_key, upload_id, sent) => answer,
             error = flow.stalled() => Err(error),
         };

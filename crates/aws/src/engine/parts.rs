@@ -178,8 +178,9 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
         // What is still under way when the time is up is dropped: the next invocation asks what arrived.
         let turn = timeout_at(context.last_moment(), async {
             tokio::select! {
-                ended = flying.next() => ended,
+                biased;
                 _ = ticks.tick() => None,
+                ended = flying.next() => ended,
             }
         });
         let Ok(turn) = turn.await else { return copied };

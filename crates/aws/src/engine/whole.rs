@@ -70,6 +70,7 @@ where
     let flow = Flow::new(span.length, None, &engine.moved);
     let body = SpanBody::new(span, flow.clone(), first).into_stream();
     let answer = tokio::select! {
+        biased;
         answer = send(body) => answer,
         error = flow.stalled() => Err(error),
     };

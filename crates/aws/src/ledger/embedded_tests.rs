@@ -126,6 +126,7 @@ fn an_upload_is_on_the_disk_before_anybody_sends_a_part_of_it() {
     let upload = UploadRecord {
         upload_id: "id".into(),
         layout: PartLayout::new(64 << 20, 8 << 20).unwrap(),
+        mirrored: false,
         encryption: Encryption::Plain,
         trailing_checksum: false,
     };

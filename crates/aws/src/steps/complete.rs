@@ -230,6 +230,8 @@ impl Both<'_> {
                 Err(error) if error.name == ErrorName::DestinationChanged => {
                     match self.destination.head(&object.destination_key).await? {
                         Some(stands) if made.as_ref() == Some(&stands.etag) && stands.size == object.layout.size() => {
+                            // Perhaps a twin's upload made it: then this one still stands, and nobody goes on with it.
+                            self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
                             stands.etag
                         }
                         Some(_) if object.route.options.overwrite == Overwrite::Never => {

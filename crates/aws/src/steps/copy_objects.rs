@@ -159,6 +159,10 @@ impl Copy<'_> {
                 return Ended::Large(ObjectRef { size: Some(size), ..self.object.clone() });
             }
             Err(error) if error.name == ErrorName::SourceGone => {
+                // What a large version left there is known to the record alone, which forgets it now.
+                if let Ok(key) = self.batch.route.destination_key(&self.object.key) {
+                    abandon(self.destination, &key, known.as_ref()).await;
+                }
                 (Outcome::Skipped { reason: SkipReason::SourceGone }, Learnt::default())
             }
             Err(error) if error.name.is_retryable() || error.keys_refused => return Ended::Remains(error),

@@ -119,6 +119,7 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         seen,
         upload_id: upload.record.upload_id,
         layout: upload.record.layout,
+        mirrored: upload.record.mirrored,
         encryption: upload.record.encryption,
         trailing_checksum: upload.record.trailing_checksum,
         most_ranges: route
@@ -226,7 +227,7 @@ async fn find_or_begin(
         };
         let metadata = source.metadata(&offer.key, look).await?;
         let begun = destination.create_upload(destination_key, &metadata, &route.options).await?;
-        let layout = match layout_for(source, &offer.key, identity, route, &begun).await {
+        let (layout, mirrored) = match layout_for(source, &offer.key, identity, route, &begun).await {
             Ok(layout) => layout,
             Err(error) => {
                 destination.abort(destination_key, &begun.upload_id).await?;
@@ -234,7 +235,7 @@ async fn find_or_begin(
             }
         };
         let Begun { upload_id, encryption, trailing_checksum } = begun;
-        let upload = UploadRecord { upload_id, layout, encryption, trailing_checksum };
+        let upload = UploadRecord { upload_id, layout, mirrored, encryption, trailing_checksum };
         begin(&mut next, offer, execution, now);
         next.source = Some(identity.clone());
         next.bytes = identity.size;
@@ -294,14 +295,26 @@ pub(super) async fn abandon(destination: &Destination, destination_key: &str, re
     }
 }
 
-/// The source's own layout where that makes the ETags equal and it may be mirrored, else parts of the configured size.
+/// Aborts the upload of an object whose source is gone, as [`abandon`].
+pub(super) async fn abandon_gone(clients: &Clients, route: &Route, key: &str) -> Result<(), StepError> {
+    let destination_key = route.destination_key(key)?;
+    let record = clients.ledger.get(&LedgerKey::new(&route.destination, &destination_key)).await?;
+    if record.as_ref().is_some_and(|record| record.upload.is_some()) {
+        let destination = Destination::connect(clients, &route.destination).await?;
+        abandon(&destination, &destination_key, record.as_ref()).await;
+    }
+    Ok(())
+}
+
+/// The source's own layout where that makes the ETags equal and it may be mirrored, else parts of the configured size;
+/// and which of the two it is.
 async fn layout_for(
     source: &Source,
     key: &str,
     identity: &SourceIdentity,
     route: &Route,
     begun: &Begun,
-) -> Result<PartLayout, StepError> {
+) -> Result<(PartLayout, bool), StepError> {
     if identity.etag.parts_suffix().is_some() && begun.encryption == Encryption::Plain {
         let (parts, first) = match source.first_part(key, identity).await {
             Ok(found) => found,
@@ -310,7 +323,7 @@ async fn layout_for(
             Err(error) => return Err(error),
         };
         if let Some(layout) = PartLayout::mirrored(identity.size, &identity.etag, parts, first) {
-            return Ok(layout);
+            return Ok((layout, true));
         }
     }
     let wanted = route.options.part_size.unwrap_or(PART_DEFAULT);
@@ -324,7 +337,7 @@ async fn layout_for(
             layout.part_size()
         )));
     }
-    Ok(layout)
+    Ok((layout, false))
 }
 
 const _: () = assert!(SMALL_MAX <= BUFFER_MAX, "a small object is held in memory");

@@ -1,6 +1,6 @@
 //! Routes, classifies and lays out the work of a request.
 
-use super::large::{Planned, ToPlan, plan_large};
+use super::large::{Planned, ToPlan, abandon_gone, plan_large};
 use super::objects::{Lines, read_lines, spill};
 use super::run_item::{Idle, idle, opened};
 use crate::clients::Clients;
@@ -232,7 +232,11 @@ async fn measure(
                 continue;
             }
             Err(error) if error.name.is_retryable() || error.keys_refused => return Err(error),
-            Err(error) if error.name == ErrorName::SourceGone => Outcome::Skipped { reason: SkipReason::SourceGone },
+            Err(error) if error.name == ErrorName::SourceGone => {
+                let Routed { offer, route } = &routed[index];
+                abandon_gone(clients, &routes[*route], &offer.key).await?;
+                Outcome::Skipped { reason: SkipReason::SourceGone }
+            }
             Err(error) => failed(error.failure()),
         };
         let Routed { offer, route } = &routed[index];

@@ -167,9 +167,8 @@ pub fn checks_key(run: &str) -> String {
 
 /// The key of a route's [`Lock`]: one for each pair of source and destination.
 pub fn lock_key(route: &Route) -> String {
-    let side = |side: &crate::config::Side| {
-        format!("{}\n{}\n{}", side.store().unwrap_or_default(), side.bucket, side.prefix)
-    };
+    let side =
+        |side: &crate::config::Side| format!("{}\n{}\n{}", side.store().unwrap_or_default(), side.bucket, side.prefix);
     let name = format!("{}\n{}", side(&route.source), side(&route.destination));
     format!("locks/{}.json", Md5Digest::of(name.as_bytes()).hex())
 }

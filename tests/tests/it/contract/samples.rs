@@ -78,6 +78,7 @@ fn large_object() -> LargeObject {
         seen: Seen::Absent,
         upload_id: "upload".into(),
         layout: PartLayout::new(40 * MIB, 8 * MIB).unwrap(),
+        mirrored: true,
         encryption: longhaul_core::etag::Encryption::Plain,
         trailing_checksum: true,
         most_ranges: 40,
