@@ -38,6 +38,8 @@ pub struct Ended {
     pub reason: Option<String>,
 }
 
+/// Two clocks of AWS may differ by so much: a look that began less than this after an execution may have been before it.
+const CLOCKS_DIFFER_MS: u64 = 2_000;
 /// Objects of a manifest that are read at once.
 const LINES_AT_ONCE: usize = 1_000;
 /// Objects settled at once.
@@ -143,7 +145,7 @@ impl Lost<'_> {
         let counts = match &outcome {
             Outcome::Failed { .. } => known.updated_ms >= since,
             Outcome::Skipped { reason: SkipReason::Superseded } => false,
-            _ => known.started_ms >= since,
+            _ => known.started_ms > since + CLOCKS_DIFFER_MS,
         };
         counts.then(|| outcome.tally())
     }
