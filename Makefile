@@ -45,7 +45,9 @@ bench-scan:
 	@python3 benches/scan.py
 
 # Seeded disasters; a failing seed prints how to replay it. CI runs 300.
-simulate: ; cargo run -q --locked -p longhaul-simulation --bin simulate -- --seeds $(or $(SEEDS),300) --jobs 2
+simulate:
+	cargo test --workspace --locked --no-run --quiet
+	@target/debug/simulate --seeds $(or $(SEEDS),300) --jobs 2
 
 # Plants faults in a copy of the product one by one, and looks whether the simulation finds them.
 mutants: ; python3 local/mutants.py
