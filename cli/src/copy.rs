@@ -3,7 +3,7 @@
 use crate::args::copy::CopyArgs;
 use crate::grouping::{Group, Grouper};
 use crate::in_process::{AbortOnDrop, Ended, Local, Runner};
-use crate::local::connections;
+use crate::local::{SCAN_TIME, connections};
 use crate::outbox::LocalOutbox;
 use crate::progress::{Progress, Snapshot};
 use crate::reach::preflight;
@@ -25,7 +25,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Transfers at once in the beginning: the process has its link to itself.
@@ -34,8 +33,6 @@ const WIDTH_AT_FIRST: usize = 128;
 const EXECUTIONS_AT_ONCE: usize = 4;
 /// Manifests that wait while the scan goes on.
 const STRETCHES_AHEAD: usize = 1;
-/// The scan of one process may take as long as it takes.
-const SCAN_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A copy that is ready to run.
 #[derive(Debug)]

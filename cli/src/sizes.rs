@@ -1,5 +1,7 @@
 //! Sizes as people write and read them.
 
+pub use longhaul_core::backfill::summary::words::number as count_text;
+
 /// Reads `8MiB`, `16M`, `5GB` or a number of bytes. Units without `B`, and with `iB`, are powers of 1,024; `KB`, `MB`,
 /// `GB` and `TB` are powers of 1,000.
 pub fn parse_size(text: &str) -> Result<u64, String> {
@@ -32,19 +34,6 @@ pub fn bytes_text(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// `1,234,567`.
-pub fn count_text(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1h02m`, `3m07s` or `12s`.

@@ -1,7 +1,7 @@
 //! `longhaul estimate`: what a backfill would copy, cost and take.
 
 use super::check::{checks, text as checks_text};
-use super::{looking, route};
+use super::{SCAN_TIME, looking, route};
 use crate::args::local::EstimateArgs;
 use crate::output::{print, tell};
 use crate::progress::{Progress, Shown, show};
@@ -17,12 +17,8 @@ use longhaul_core::backfill::request::BackfillRequest;
 use longhaul_core::backfill::run::Shard;
 use longhaul_core::config::Route;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-/// A scan of one process may take as long as it takes.
-const SCAN_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Scans both sides and says what copying the differences would take.
 pub async fn estimate(args: &EstimateArgs) -> Result<u8, String> {

@@ -15,6 +15,10 @@ use longhaul_aws::engine::Engine;
 use longhaul_aws::ledger::EmbeddedLedger;
 use longhaul_core::config::{Config, Options, Route};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A scan of one process may take as long as it takes.
+pub const SCAN_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Connections for the sides of `ends`, with the certificates that they name.
 pub fn connections(ends: &Ends) -> Result<Io, String> {

@@ -1,20 +1,8 @@
 //! The estimate for a terminal.
 
 use super::{Estimate, Requests};
+use crate::backfill::summary::words::number;
 use std::fmt::Write as _;
-
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -41,16 +29,16 @@ fn time(seconds: u64) -> String {
 
 /// An amount with as many digits as matter.
 fn amount(value: f64) -> String {
-    if value >= 100.0 || value == value.trunc() { grouped(value.round() as u64) } else { format!("{value:.3}") }
+    if value >= 100.0 || value == value.trunc() { number(value.round() as u64) } else { format!("{value:.3}") }
 }
 
 fn table(text: &mut String, title: &str, requests: &Requests) {
     if requests.total() == 0 {
         return;
     }
-    let _ = writeln!(text, "{title:<34}{:>16}", grouped(requests.total()));
+    let _ = writeln!(text, "{title:<34}{:>16}", number(requests.total()));
     for (operation, count) in requests.operations() {
-        let _ = writeln!(text, "  {operation:<32}{:>16}", grouped(count));
+        let _ = writeln!(text, "  {operation:<32}{:>16}", number(count));
     }
 }
 
@@ -58,7 +46,7 @@ pub(super) fn text(estimate: &Estimate) -> String {
     let mut text = String::new();
     let bound = if estimate.lower_bound { "at least " } else { "" };
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{:<34}{:>16}", "objects to copy", grouped(estimate.objects));
+    let _ = writeln!(text, "{:<34}{:>16}", "objects to copy", number(estimate.objects));
     let _ = writeln!(text, "{:<34}{:>16}", "bytes", format!("{bound}{}", bytes(estimate.bytes)));
     let at = format!("{bound}{}", time(estimate.seconds));
     let _ = writeln!(text, "{:<34}{at:>16}   at {}/s", "time", bytes(estimate.rate));
@@ -87,7 +75,7 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!((grouped(0), grouped(999), grouped(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!((number(0), number(999), number(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
         assert_eq!(
             (bytes(1_023), bytes(1_536), bytes(5 << 40)),
             ("1023 bytes".into(), "1.5 KiB".into(), "5.0 TiB".into())
