@@ -1,7 +1,7 @@
 # Each target installs the tools it needs into .venvs, once.
 AWS := .venvs/aws/bin/python
 
-.PHONY: demo test lint build deploy stop measure bench bench-small bench-scan simulate mutants operate backfill-full
+.PHONY: demo test lint build deploy stop measure bench bench-small bench-scan simulate mutants operate backfill-full cold-start
 
 demo: ; @python3 local/tools.py sam aws && exec $(AWS) local/demo.py
 
@@ -16,7 +16,12 @@ lint: ; @python3 local/tools.py sam lint && .venvs/lint/bin/python local/lint.py
 ARCH ?= arm64
 build: ; @python3 local/tools.py --target=$(ARCH) sam && PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build --parameter-overrides Architecture=$(ARCH)
 
-deploy: build ; @PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam deploy --guided
+# SAM_ENV=china for the environment of samconfig.toml that says so.
+SAM_ENV ?= default
+deploy: build ; @PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam deploy --guided --config-env $(SAM_ENV)
+
+# Size of each function, and the time from its start to its first poll.
+cold-start: ; @python3 local/coldstart.py
 
 stop: ; @python3 local/endpoints.py stop
 
@@ -52,7 +57,7 @@ simulate:
 # Plants faults in a copy of the product one by one, and looks whether the simulation finds them.
 mutants: ; python3 local/mutants.py
 
-# A redeployment under a running execution, and a migration without each of its permissions: minutes on the local AWS.
+# Of the end-to-end tests, a redeployment under a running execution, and work without each of the functions' permissions.
 operate:
 	@python3 local/tools.py sam aws
 	@$(AWS) local/e2e.py a_deployment_changes_under_a_running_execution_and_is_removed without_any_action_nothing_arrives

@@ -21,7 +21,7 @@ MORE_MIB = 5
 
 def measured(folder, world, keys):
     source, destination = world
-    command = [str(folder / "scan"), "--source", source.url, "--destination", destination.url, "--keys", str(keys)]
+    command = [str(folder / "listings"), "--source", source.url, "--destination", destination.url, "--keys", str(keys)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the scan failed:\n{done.stderr[-2000:]}")

@@ -46,16 +46,19 @@ class Chain:
         self.states, self.sqs = account.client("stepfunctions"), account.client("sqs")
         self.table = account.client("dynamodb")
 
+    def records(self):
+        """The records of the ledger. The measured rates of routes lie in the same table."""
+        pages = self.table.get_paginator("scan").paginate(TableName=self.outputs["LedgerTable"], ConsistentRead=True)
+        found = [json.loads(item["record"]["S"]) for page in pages for item in page["Items"]]
+        return [record for record in found if "sourceKey" in record]
+
     def ledger(self):
         """The records of the ledger by bucket and key of the source."""
-        pages = self.table.get_paginator("scan").paginate(TableName=self.outputs["LedgerTable"], ConsistentRead=True)
-        records = [json.loads(item["record"]["S"]) for page in pages for item in page["Items"]]
-        return {(record["sourceBucket"], record["sourceKey"]): record for record in records}
+        return {(record["sourceBucket"], record["sourceKey"]): record for record in self.records()}
 
     def items(self):
-        """How many items the ledger holds."""
-        pages = self.table.get_paginator("scan").paginate(TableName=self.outputs["LedgerTable"], Select="COUNT", ConsistentRead=True)
-        return sum(page["Count"] for page in pages)
+        """How many records the ledger holds."""
+        return len(self.records())
 
     def ended_objects(self):
         """Bucket and key of every object with a final outcome."""

@@ -1,5 +1,4 @@
-"""The deployed chain, end to end: `make test` runs every case of `cases.py` and `backfills.py`, `e2e.py NAME...` only
-these; those of `deployments.py` and `permissions.py` take minutes and run by `make operate`."""
+"""The deployed chain, end to end: `make test` runs every case, `e2e.py NAME...` only these."""
 
 import os
 import sys
@@ -8,7 +7,10 @@ import traceback
 
 import backfills
 import cases
+import coldstart
 import deployments
+import disasters
+import newcomer
 import permissions
 import stack
 from endpoints import Endpoints, stop_on_signals
@@ -20,9 +22,9 @@ def say(text):
 
 def main(names):
     stop_on_signals()
-    usual = [*cases.CASES[:-1], *backfills.CASES, cases.CASES[-1]]
-    known = [*usual, *deployments.CASES, *permissions.CASES]
-    chosen = [case for case in known if case.__name__ in names] if names else usual
+    first = [*coldstart.CASES, *cases.CASES[:-1], *backfills.CASES, *newcomer.CASES, *disasters.CASES]
+    known = [*first, *deployments.CASES, *permissions.CASES, cases.CASES[-1]]
+    chosen = [case for case in known if case.__name__ in names] if names else known
     say(f"built in {stack.build():.0f} s")
     passed = failed = 0
     with Endpoints("e2e") as endpoints:

@@ -4,11 +4,8 @@
 2. Requests count as made over TLS: they stay on the loopback interface, and the template's buckets refuse plain HTTP.
 3. A distributed Map reads `MaxConcurrencyPath` and `ToleratedFailurePercentagePath`: without the second, one failed child
    fails the Map.
-4. A child of a distributed Map sees itself as the execution: under their parent's name, all children would start one
-   execution of `migrate`.
 """
 
-import json
 import re
 import signal
 import sys
@@ -66,19 +63,8 @@ def with_paths(run):
     return distributed
 
 
-def with_own_execution(run):
-    def child(scope, start, given, execution, ctx):
-        if execution.get("mapRunArn"):
-            own = {"Id": execution["executionArn"], "Name": execution["name"], "Input": json.loads(execution["input"])}
-            ctx["Execution"] = {**ctx["Execution"], **own}
-        return run(scope, start, given, execution, ctx)
-
-    return child
-
-
 s3._get_object = with_range_of_versions(s3._get_object)
 states._run_distributed_map = with_paths(states._run_distributed_map)
-states._run_sub_machine = with_own_execution(states._run_sub_machine)
 app.pin_request_origin = over_tls(app.pin_request_origin)
 
 if __name__ == "__main__":

@@ -1,9 +1,17 @@
-"""Plants faults in the product, one by one, and shows which promise of the simulation catches each.
+"""Plants faults in the product, one at a time, and shows which promise of the simulation catches each.
 
-The product is copied to target/mutants; nothing is changed here. Every fault is an exact replacement of text: where the
-old text is not found exactly once, the fault is out of date and the command fails.
+The product is copied to target/mutants and built there once, every fault behind a switch that the environment sets;
+nothing is changed here, and the product itself has no switch. An edit replaces one piece of text, however its lines are
+broken: where the old text is not found exactly once, the fault is out of date, and the command says so and fails. Where a promise rests on
+two guards, the fault takes both away: with one of them left nothing could go wrong, and nothing could be seen.
 
-    python3 local/mutants.py [--seeds N] [--only WORD] [--apply PATCH]
+First the copy has to pass --clean-seeds seeds without any fault; so does the one fault that must be harmless. Then each
+fault gets up to --seeds seeds. A fault that none of them catches makes the exit status 1. The catching seed is printed:
+it replays with
+
+    LONGHAUL_PLANTED=SLUGS target/mutants/target/debug/simulate --seed SEED --verbose
+
+    python3 local/mutants.py [--seeds N] [--only WORD] [--from SEED] [--jobs N] [--clean-seeds N]
 """
 
 import argparse
@@ -20,197 +28,359 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "target" / "mutants"
 TREE = PLACE / "tree"
 STEPS = "crates/aws/src/steps"
-LEFT_OUT = {"target", ".git", "__pycache__"}
+DESTINATION = "crates/aws/src/destination"
+LEFT_OUT = {"target", ".git", ".venvs", ".aws-sam", "__pycache__"}
+# What is set already stays: a target directory with the dependencies in it saves most of the first build.
+SETTINGS = {"CARGO_TARGET_DIR": str(PLACE / "target")} | os.environ
+
+# What the copy gets besides, in crates/core: `PLANTED` in an edit asks it.
+SWITCH = '''
+/// True if the fault of this name is planted.
+pub fn planted(name: &str) -> bool {
+    static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("LONGHAUL_PLANTED").unwrap_or_default()).split(',').any(|one| one == name)
+}
+'''
 
 
 @dataclass(frozen=True)
 class Fault:
+    slug: str
     name: str
     # (place, old text, new text)
     edits: list[tuple[str, str, str]] = field(default_factory=list)
     # Nothing may rest on it (SEMANTICS.md, rule 3): then no promise is broken without it.
     harmless: bool = False
+    # Another fault that is planted with it: without that guard taken away too, nothing could go wrong.
+    along: str = ""
+
+    @property
+    def slugs(self) -> str:
+        return f"{self.slug},{self.along}" if self.along else self.slug
 
 
 FAULTS = [
     Fault(
-        "writes skip If-Match",
-        [("crates/aws/src/destination/mod.rs", "(None, Some(etag.quoted()))", "{ let _ = etag; (None, None) }")],
+        "if-match",
+        "writes over an object skip If-Match",
+        [(f"{DESTINATION}/mod.rs", "(None, Some(etag.quoted()))", "(None, (!PLANTED).then(|| etag.quoted()))")],
     ),
     Fault(
+        "if-none-match",
+        "writes where nothing stood skip If-None-Match",
+        [(f"{DESTINATION}/mod.rs", '(Some("*".to_owned()), None)', '((!PLANTED).then(|| "*".to_owned()), None)')],
+    ),
+    Fault(
+        "unpinned",
+        "ranges are read from whatever version is current, and nobody compares",
+        along="whole",
+        edits=[
+            (
+                "crates/aws/src/source.rs",
+                ".set_version_id(identity.version_id.clone()) .if_match(identity.etag.quoted()) .range(",
+                """.set_version_id(identity.version_id.clone().filter(|_| !PLANTED))
+            .set_if_match((!PLANTED).then(|| identity.etag.quoted()))
+            .range(""",
+            ),
+            ("crates/aws/src/source.rs", "if etag != identity.etag {", "if !PLANTED && etag != identity.etag {"),
+            (
+                f"{STEPS}/copy_parts.rs",
+                "if object.source.is_still(&look.identity) {",
+                "if PLANTED || object.source.is_still(&look.identity) {",
+            ),
+        ],
+    ),
+    Fault(
+        "put-reply",
         "a lost reply to a PUT is trusted",
         [
             (
-                "crates/aws/src/destination/mod.rs",
-                """        let answer = in_time(length, || self.what("writing", key), write).await?;
-""",
-                """        let answer = match in_time(length, || self.what("writing", key), write).await {
-            Err(error) if error.name == ErrorName::Transient => {
-                return Ok(Written {
-                    etag: ETag::new(&md5.hex()),
-                    encryption: longhaul_core::etag::Encryption::Plain,
-                    checksum: None,
-                });
+                f"{DESTINATION}/mod.rs",
+                'let answer = in_time(length, || self.what("writing", key), write).await?;',
+                """let answer = match in_time(length, || self.what("writing", key), write).await {
+            Err(error) if PLANTED && error.name == ErrorName::Transient => {
+                return Ok(Written { etag: ETag::new(&md5.hex()), encryption: Encryption::Plain, checksum: None });
             }
             other => other?,
-        };
-""",
+        };""",
             )
         ],
     ),
     Fault(
+        "ledger",
         "the ledger drops its condition",
-        [("crates/aws/src/ledger/mod.rs", "Self::Revision(revision) => held == Some(revision)", "Self::Revision(_) => true"),
-         ("crates/aws/src/ledger/mod.rs", "Self::Absent => held.is_none()", "Self::Absent => held.is_none() || held.is_some()")],
+        [
+            (
+                "crates/aws/src/ledger/mod.rs",
+                "Self::Revision(revision) => held == Some(revision)",
+                "Self::Revision(revision) => PLANTED || held == Some(revision)",
+            ),
+            ("crates/aws/src/ledger/mod.rs", "Self::Absent => held.is_none()", "Self::Absent => PLANTED || held.is_none()"),
+        ],
     ),
     Fault(
-        "an upload is resumed by part numbers with another part size",
-        [
+        "part-size",
+        "an upload is resumed with the part size that is configured now, and nobody compares",
+        along="whole",
+        edits=[
             (
                 f"{STEPS}/large.rs",
                 "if let Some((upload, identity)) = resumable(&next, look) {",
                 """if let Some((mut upload, identity)) = resumable(&next, look) {
-            if let Ok(layout) = PartLayout::new(upload.layout.size(), route.options.part_size.unwrap_or(PART_DEFAULT)) {
+            let wanted = route.options.part_size.unwrap_or(PART_DEFAULT);
+            if PLANTED && let Ok(layout) = PartLayout::new(upload.layout.size(), wanted) {
                 upload.layout = layout;
             }""",
             ),
             (
                 f"{STEPS}/large.rs",
                 "layout.part(part.number).is_some_and(|(_, length)| length == part.size)",
-                "layout.part(part.number).is_some()",
+                "layout.part(part.number).is_some_and(|(_, length)| PLANTED || length == part.size)",
             ),
         ],
     ),
     Fault(
-        "an upload is resumed for another version of the source",
-        [(f"{STEPS}/large.rs", "let same = identity.is_still(&look.identity) && ", "let same = ")],
+        "another-version",
+        "an upload is resumed for another version of the source, and nobody compares",
+        along="whole",
+        edits=[
+            (
+                f"{STEPS}/large.rs",
+                "let same = identity.is_still(&look.identity) && ",
+                "let same = (PLANTED || identity.is_still(&look.identity)) && ",
+            ),
+            (
+                f"{STEPS}/large.rs",
+                "same.then(|| (upload.clone(), identity.clone()))",
+                "same.then(|| (upload.clone(), if PLANTED { &look.identity } else { identity }.clone()))",
+            ),
+        ],
     ),
     Fault(
+        "sequencer",
         "the sequencer is ignored: the oldest event of a batch stands for its key",
-        [("crates/core/src/request.rs", "if object.sequencer >= known.sequencer {", "if object.sequencer < known.sequencer {")],
+        [
+            (
+                "crates/core/src/request.rs",
+                "if object.sequencer >= known.sequencer {",
+                "if (object.sequencer >= known.sequencer) != PLANTED {",
+            )
+        ],
         harmless=True,
     ),
     Fault(
+        "list-parts",
         "an error of ListParts is taken for an empty list",
         [
             (
-                "crates/aws/src/destination/uploads.rs",
-                """.send()
-                .await
-                .map_err(|error| from_sdk(Place::Destination, &self.what("listing the parts of", key), &error))?;""",
-                """.send()
-                .await;
+                f"{DESTINATION}/uploads.rs",
+                '.map_err(|error| from_sdk(Place::Destination, &self.what("listing the parts of", key), &error))?;',
+                """.map_err(|error| from_sdk(Place::Destination, &self.what("listing the parts of", key), &error));
             let answer = match answer {
-                Ok(answer) => answer,
-                Err(error) => {
-                    let error = from_sdk(Place::Destination, &self.what("listing the parts of", key), &error);
-                    if error.name == ErrorName::UploadGone {
-                        return Err(error);
-                    }
-                    return Ok(held);
-                }
+                Err(error) if PLANTED && error.name != ErrorName::UploadGone => return Ok(held),
+                other => other?,
             };""",
             )
         ],
     ),
     Fault(
+        "listing",
         "an error of a listing is taken for its end",
         [
             (
                 "crates/aws/src/scan/listing.rs",
                 "let mut page = page.map_err(|error| self.placed(error))?;",
-                "let Ok(mut page) = page.map_err(|error| self.placed(error)) else { return Ok(()) };",
+                """let mut page = match page {
+            Err(_) if PLANTED => return Ok(()),
+            other => other.map_err(|error| self.placed(error))?,
+        };""",
             )
         ],
     ),
     Fault(
-        "an upload is completed with missing parts",
+        "early",
+        "a message is deleted too early: though its execution was not started",
         [
-            (f"{STEPS}/complete.rs", "if held.len() == object.layout.count() as usize && !differed", "if !held.is_empty() && !differed"),
+            (
+                f"{STEPS}/intake.rs",
+                "report.again.extend(start.message_ids);",
+                "report.again.extend(start.message_ids.into_iter().filter(|_| !PLANTED));",
+            )
         ],
     ),
     Fault(
-        "a repeated plan begins another upload and leaves the first",
-        [
-            (f"{STEPS}/large.rs", "    same.then(|| (upload.clone(), identity.clone()))", "    (same && false).then(|| (upload.clone(), identity.clone()))"),
+        "missing-parts",
+        "an upload is completed with missing parts, no size is told, and nobody compares",
+        along="whole",
+        edits=[
             (
-                f"{STEPS}/large.rs",
-                """        } else {
-            abandon(destination, destination_key, record.as_ref()).await;
-        }""",
-                "        }",
+                f"{STEPS}/complete.rs",
+                "if held.len() == object.layout.count() as usize && !differed",
+                "if (held.len() == object.layout.count() as usize || PLANTED && !held.is_empty()) && !differed",
+            ),
+            (
+                f"{DESTINATION}/uploads.rs",
+                ".mpu_object_size(size as i64)",
+                ".set_mpu_object_size((!PLANTED).then_some(size as i64))",
             ),
         ],
     ),
     Fault(
-        "all but the first record of a message are forgotten",
-        [("crates/core/src/event.rs", "for record in records {", "for record in records.into_iter().take(1) {")],
+        "second-upload",
+        "a repeated plan begins another upload and leaves the first",
+        [
+            (
+                f"{STEPS}/large.rs",
+                "&& upload.layout.size() == look.identity.size && !held;",
+                "&& upload.layout.size() == look.identity.size && !held && !PLANTED;",
+            ),
+            (
+                f"{STEPS}/large.rs",
+                "} else { abandon(destination, destination_key, record.as_ref()).await; }",
+                "} else if !PLANTED { abandon(destination, destination_key, record.as_ref()).await; }",
+            ),
+        ],
     ),
     Fault(
+        "first-record",
+        "all but the first record of a message are forgotten",
+        [
+            (
+                "crates/core/src/event.rs",
+                "for record in records {",
+                "for record in records.into_iter().take(if PLANTED { 1 } else { usize::MAX }) {",
+            )
+        ],
+    ),
+    Fault(
+        "source-first",
         "the destination is looked at after the source was read",
         [
             (
                 f"{STEPS}/copy_objects.rs",
-                """        let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);
-""",
-                """        let seen = match destination.head(key).await? {
-            Some(facts) => Seen::Present(facts.etag),
-            None => match seen {
-                Seen::Absent | Seen::Present(_) => Seen::Absent,
-            },
+                "let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);",
+                """let seen = match PLANTED {
+            true => destination.head(key).await?.map_or(Seen::Absent, |facts| Seen::Present(facts.etag)),
+            false => seen,
         };
-        let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);
-""",
+        let borrowed = borrowed_md5(&look).filter(|_| faith.borrows);""",
             )
         ],
     ),
     Fault(
-        "an ETag under KMS is taken for an MD5",
-        [(f"{STEPS}/complete.rs", "let plain = object.encryption == Encryption::Plain;", "let plain = true;"),
-         ("crates/core/src/contract.rs", "self.encryption == Encryption::Plain && ", "")],
+        "kms-whole",
+        "the parts' ETags under KMS are taken for MD5s, and compared with the source's",
+        [
+            (
+                f"{STEPS}/complete.rs",
+                "let plain = object.encryption == Encryption::Plain;",
+                "let plain = PLANTED || object.encryption == Encryption::Plain;",
+            ),
+            (f"{STEPS}/large.rs", "&& begun.encryption == Encryption::Plain {", "&& (PLANTED || begun.encryption == Encryption::Plain) {"),
+            (
+                "crates/core/src/contract.rs",
+                "&& self.encryption == Encryption::Plain",
+                "&& (PLANTED || self.encryption == Encryption::Plain)",
+            ),
+        ],
     ),
     Fault(
-        "an execution that ended badly is not settled",
+        "kms-borrowed",
+        "a source's ETag under KMS is borrowed as Content-MD5, and nothing is tried without",
+        [
+            (
+                f"{STEPS}/copy_objects.rs",
+                "look.identity.etag.md5_form().filter(|_| look.identity.encryption == Encryption::Plain)",
+                "look.identity.etag.md5_form().filter(|_| PLANTED || look.identity.encryption == Encryption::Plain)",
+            ),
+            (
+                f"{STEPS}/copy_objects.rs",
+                "if unconditional || error.name == ErrorName::ChecksumMismatch {",
+                "if !PLANTED && (unconditional || error.name == ErrorName::ChecksumMismatch) {",
+            ),
+        ],
+    ),
+    Fault(
+        "unsettled",
+        "an execution that was stopped is not settled",
         [
             (
                 f"{STEPS}/settle.rs",
-                "    // An execution that recorded its end has settled everything itself, and its successor does what was left to it.\n",
-                """    if ended.status == "ABORTED" {
+                "// An execution that recorded its end has settled everything itself,",
+                """if PLANTED && ended.status == "ABORTED" {
         return Ok(SettleOutput::Settled(Settled::default()));
     }
-""",
+    // An execution that recorded its end has settled everything itself,""",
             )
         ],
     ),
     Fault(
+        "whole",
         "nobody compares the whole with the source",
         [
-            (f"{STEPS}/complete.rs", "            && *made != object.source.etag\n", "            && *made != object.source.etag\n            && made.as_str().is_empty()\n"),
-            (f"{STEPS}/complete.rs", "                && told != sum\n", "                && told != sum\n                && sum.is_empty()\n"),
-            (f"{STEPS}/complete.rs", "let crc64nvme = told.or(sum.as_deref());", "let crc64nvme = sum.as_deref();"),
+            (
+                f"{STEPS}/complete.rs",
+                "&& *made != object.source.etag",
+                "&& *made != object.source.etag && !PLANTED",
+            ),
+            (f"{STEPS}/complete.rs", "&& told != sum", "&& told != sum && !PLANTED"),
+            (
+                f"{STEPS}/complete.rs",
+                "let crc64nvme = told.or(sum.as_deref());",
+                "let crc64nvme = told.filter(|_| !PLANTED).or(sum.as_deref());",
+            ),
+            (
+                f"{STEPS}/complete.rs",
+                "checksums(&source.facts(), &stands) == Checksums::Different {",
+                "(!PLANTED && checksums(&source.facts(), &stands) == Checksums::Different) {",
+            ),
         ],
     ),
     Fault(
+        "no-message",
         "a failed item sends no message",
-        [("crates/aws/src/outcomes.rs", "        clients.outbox.send_failed(&body).await?;\n", "        let _ = &body;\n")],
+        [
+            (
+                "crates/aws/src/outcomes.rs",
+                "clients.outbox.send_failed(&body).await?;",
+                "if !PLANTED { clients.outbox.send_failed(&body).await?; }",
+            )
+        ],
     ),
     Fault(
+        "lost-race",
         "a planner that lost the ledger's race keeps its upload",
         [
             (
                 f"{STEPS}/large.rs",
-                """                // Nobody else knows this upload.
-                destination.abort(destination_key, &upload.upload_id).await?;
-""",
-                "",
+                "// Nobody else knows this upload. destination.abort(destination_key, &upload.upload_id).await?;",
+                "if !PLANTED { destination.abort(destination_key, &upload.upload_id).await?; }",
             )
         ],
     ),
 ]
 
 
+def planted() -> dict[Path, bytes]:
+    """The places that faults change, and what stands there with all of them behind their switches."""
+    texts: dict[str, str] = {}
+    for fault in FAULTS:
+        for place, old, new in fault.edits:
+            text = texts.get(place) or (ROOT / place).read_text()
+            found = list(re.finditer(r"\s+".join(map(re.escape, old.split())), text))
+            if len(found) != 1:
+                sys.exit(f"{fault.name}: its old text stands {len(found)} times in {place}, not once:\n{old}")
+            core = "crate" if place.startswith("crates/core/") else "longhaul_core"
+            put = new.replace("PLANTED", f'{core}::planted("{fault.slug}")')
+            texts[place] = text[: found[0].start()] + put + text[found[0].end() :]
+    switch = "crates/core/src/lib.rs"
+    texts[switch] = (ROOT / switch).read_text() + SWITCH
+    return {Path(place): text.encode() for place, text in texts.items()}
+
+
 def sync() -> None:
     """Brings the copy up to date. What is the same keeps its time, so that little is built again."""
+    changed = planted()
     wanted = set()
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in LEFT_OUT]
@@ -219,86 +389,93 @@ def sync() -> None:
             inside = source.relative_to(ROOT)
             wanted.add(inside)
             copy = TREE / inside
-            if not copy.exists() or copy.read_bytes() != source.read_bytes():
+            content = changed.get(inside) or source.read_bytes()
+            if not copy.exists() or copy.read_bytes() != content:
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, copy)
-                os.utime(copy)
-    for folder, folders, names in os.walk(TREE):
+                copy.write_bytes(content)
+    for folder, _, names in os.walk(TREE):
         for name in names:
             copy = Path(folder) / name
             if copy.relative_to(TREE) not in wanted:
                 copy.unlink()
 
 
-def planted(fault: Fault) -> dict[Path, str]:
-    """Changes the copy; returns what was there before. Changes nothing where an old text is not found once."""
-    before: dict[Path, str] = {}
-    after: dict[Path, str] = {}
-    for place, old, new in fault.edits:
-        path = TREE / place
-        text = after.get(path) or path.read_text()
-        before.setdefault(path, path.read_text())
-        if text.count(old) != 1:
-            sys.exit(f"{fault.name}: its old text stands {text.count(old)} times in {place}, not once:\n{old}")
-        after[path] = text.replace(old, new)
-    for path, text in after.items():
-        path.write_text(text)
-    return before
-
-
-def cargo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = {"CARGO_TARGET_DIR": str(PLACE / "target"), "CARGO_PROFILE_DEV_DEBUG": "0"}
-    return subprocess.run(
-        ["cargo", *arguments], cwd=TREE, env=os.environ | settings, text=True, capture_output=True, check=False
-    )
-
-
-def simulated(seeds: int, jobs: int) -> tuple[int, list[str]]:
-    """Seeds run, and the promises that the first failing one broke."""
-    built = cargo("build", "-p", "longhaul-simulation", "--bin", "simulate")
+def build() -> Path:
+    command = ["cargo", "build", "--locked", "-p", "longhaul-simulation", "--bin", "simulate"]
+    built = subprocess.run(command, cwd=TREE, env=SETTINGS, text=True, capture_output=True, check=False)
     if built.returncode != 0:
-        sys.exit(f"it does not build:\n{built.stderr[-4000:]}")
-    command = [PLACE / "target/debug/simulate", "--first", "--seeds", str(seeds), "--jobs", str(jobs)]
-    out = subprocess.run(command, text=True, capture_output=True, check=False)
+        sys.exit(f"the copy does not build:\n{built.stderr[-4000:]}")
+    return Path(SETTINGS["CARGO_TARGET_DIR"]) / "debug" / "simulate"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What running seeds told: how many ran, the promises that the failing ones broke, and those seeds."""
+
+    ran: int
+    broken: list[str]
+    seeds: list[int]
+
+
+def simulated(binary: Path, slugs: str, first: int, seeds: int, jobs: int) -> Told:
+    """Runs seeds until one breaks a promise."""
+    command = [binary, "--first", "--from", str(first), "--seeds", str(seeds), "--jobs", str(jobs)]
+    out = subprocess.run(command, env=os.environ | {"LONGHAUL_PLANTED": slugs}, text=True, capture_output=True, check=False)
     ran = re.search(r"^(\d+) seeds from", out.stdout, re.MULTILINE)
-    if not ran:
-        # A panic of the simulation itself: as loud as a broken promise.
-        return 0, [f"panic: {out.stderr.strip().splitlines()[-1][:80] if out.stderr.strip() else out.returncode}"]
-    return int(ran.group(1)), re.findall(r"^  ([a-z-]+): \d+ seeds, such as", out.stdout, re.MULTILINE)
+    broken = re.findall(r"^  ([a-z-]+): \d+ seeds, such as", out.stdout, re.MULTILINE)
+    failing = {int(seed) for seed in re.findall(r"^seed (\d+) broke", out.stdout, re.MULTILINE)}
+    if out.returncode != 0 and not broken:
+        # A panic of the simulation itself is as loud as a broken promise.
+        lines = out.stderr.strip().splitlines() or [f"exit status {out.returncode}"]
+        broken = [f"panic: {lines[-1][:60]}"]
+    return Told(int(ran.group(1)) if ran else seeds, broken, sorted(failing))
+
+
+def judged(binary: Path, fault: Fault, first: int, seeds: int, jobs: int) -> Told:
+    """Runs seeds until one tells that the fault is there. A seed that what is planted along breaks by itself tells
+    nothing."""
+    ran = 0
+    while ran < seeds:
+        told = simulated(binary, fault.slugs, first + ran, seeds - ran, jobs)
+        ran += told.ran
+        if not fault.along:
+            return Told(ran, told.broken, told.seeds)
+        for seed in told.seeds:
+            if not simulated(binary, fault.along, seed, 1, 1).broken:
+                alone = simulated(binary, fault.slugs, seed, 1, 1)
+                return Told(ran, alone.broken, alone.seeds)
+    return Told(ran, [], [])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2_000, help="most seeds for one fault")
+    parser.add_argument("--from", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at once")
-    parser.add_argument("--only", default="", help="faults whose names contain this")
-    parser.add_argument("--apply", type=Path, help="a patch to apply to the copy first")
+    parser.add_argument("--only", default="", help="faults whose slugs or names contain this")
     parser.add_argument("--clean-seeds", type=int, default=300, help="seeds that must pass without a fault")
     arguments = parser.parse_args()
+    first = getattr(arguments, "from")
     sync()
-    if arguments.apply:
-        subprocess.run(["patch", "-p1", "-s", "-i", arguments.apply.resolve()], cwd=TREE, check=True)
-    # Every fault must still be plantable before the first is built.
-    for fault in FAULTS:
-        for path, text in planted(fault).items():
-            path.write_text(text)
-    ran, broken = simulated(arguments.clean_seeds, arguments.jobs)
-    if broken:
-        sys.exit(f"without any fault, {broken} broke within {ran} seeds: mend that first")
-    print(f"{'fault':<100} {'caught by':<40} seeds  seconds", flush=True)
+    binary = build()
+    if arguments.clean_seeds:
+        clean = simulated(binary, "", first, arguments.clean_seeds, arguments.jobs)
+        if clean.broken:
+            sys.exit(f"without any fault, seeds {clean.seeds} broke {clean.broken}: mend that first")
+        print(f"without any fault: {clean.ran} seeds pass\n", flush=True)
+    print(f"{'fault':<80} {'caught by':<40} {'seeds':>5} {'seconds':>7}  replay", flush=True)
     missed = 0
     for fault in FAULTS:
-        if arguments.only not in fault.name:
+        if arguments.only not in fault.slug and arguments.only not in fault.name:
             continue
-        before, began = planted(fault), time.monotonic()
-        try:
-            ran, broken = simulated(arguments.seeds, arguments.jobs)
-        finally:
-            for path, text in before.items():
-                path.write_text(text)
-        missed += bool(broken) == fault.harmless
-        told = ", ".join(broken) or ("nothing, as it must be" if fault.harmless else "NOT CAUGHT")
-        print(f"{fault.name:<100} {told:<40} {ran:>5}  {time.monotonic() - began:>7.0f}", flush=True)
+        began = time.monotonic()
+        seeds = arguments.clean_seeds if fault.harmless else arguments.seeds
+        told = judged(binary, fault, first, seeds, arguments.jobs)
+        missed += bool(told.broken) == fault.harmless
+        by = ", ".join(told.broken) or ("nothing, as it must be" if fault.harmless else "NOT CAUGHT")
+        seconds = time.monotonic() - began
+        replay = f"{fault.slugs} {told.seeds[0]}" if told.seeds else ""
+        print(f"{fault.name:<80} {by:<40} {told.ran:>5} {seconds:>7.1f}  {replay}", flush=True)
     sys.exit(1 if missed else 0)
 
 

@@ -7,6 +7,7 @@ use longhaul::args::{Cli, Command};
 use longhaul::copy::Copy;
 use longhaul::local::check::check;
 use longhaul::local::estimate::estimate;
+use longhaul::local::uploads::uploads;
 use longhaul::local::verify::verify;
 use longhaul::output::{print, tell};
 use longhaul::progress::{Shown, show};
@@ -59,6 +60,7 @@ async fn run(command: Command) -> u8 {
         Command::Redrive(args) => interruptible(redrive(&args)).await,
         Command::Estimate(args) => interruptible(estimate(&args)).await,
         Command::Check(args) => interruptible(check(&args)).await,
+        Command::Uploads(args) => interruptible(uploads(&args)).await,
         Command::Verify(args) => interruptible(verify(&args)).await,
     };
     done.unwrap_or_else(|error| {

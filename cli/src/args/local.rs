@@ -3,6 +3,7 @@
 use super::ends::Ends;
 use super::select::{FilterArgs, SelectArgs};
 use crate::sizes::parse_size;
+use crate::times::parse_time;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -76,4 +77,30 @@ pub struct VerifyArgs {
     /// Shows no progress.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What `longhaul uploads` is told.
+#[derive(Args, Debug)]
+pub struct UploadsArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub ends: Ends,
+    /// Only uploads begun before this time, or longer ago than this age; with --abort 7d where absent.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub older_than: Option<i64>,
+    /// Aborts those that no ledger knows; needs --table or --no-table.
+    #[arg(long, requires = "deployment")]
+    pub abort: bool,
+    /// The ledger of a deployment that writes there: its stack's output LedgerTable.
+    #[arg(long, value_name = "NAME", group = "deployment")]
+    pub table: Option<String>,
+    /// No deployment writes there.
+    #[arg(long, group = "deployment")]
+    pub no_table: bool,
+    /// A ledger of `longhaul copy` besides that of these two ends: of one between other prefixes, or --ledger there.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Vec<PathBuf>,
+    /// Prints a JSON document for each upload.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -63,6 +63,14 @@ pub enum Command {
     Estimate(Box<local::EstimateArgs>),
     /// Tries whether both sides can be used: keys, Regions, reading, conditional writes, uploads, encryption.
     Check(Box<local::CheckArgs>),
+    /// Lists the uploads that stand open at the destination, and says which of them no ledger knows: these nobody will
+    /// go on with.
+    ///
+    /// The ledger that `longhaul copy` keeps of the two ends is asked where there is one. With --abort, what no ledger
+    /// knows is aborted, and its parts are gone.
+    ///
+    /// Exit status: 0; 1 if the uploads could not be listed, or one not aborted; 2 for bad usage.
+    Uploads(Box<local::UploadsArgs>),
     /// Compares both sides, independently of what any ledger says.
     ///
     /// Exit status: 0 if every object of the source is at the destination, and proven so; 1 if not.

@@ -7,6 +7,7 @@ use longhaul_aws::steps::{Ended as LostExecution, settle_ended};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The state machine, as it is deployed.
 pub const BACKFILL: &str = include_str!("../../../statemachine/backfill.asl.json");
@@ -82,6 +83,7 @@ impl Functions {
         let context = self.shared.context(None);
         if let Err(error) = settle_ended(&self.shared.clients, &context, lost).await {
             tracing::error!(execution, %error, "not settled");
+            self.unsettled.fetch_add(1, Relaxed);
         }
     }
 }

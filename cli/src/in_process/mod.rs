@@ -17,7 +17,7 @@ use longhaul_aws::routes::Routes;
 use longhaul_aws::steps::{
     Ended as LostExecution, complete, copy_objects, copy_parts, plan, report, scan, settle_ended,
 };
-use longhaul_aws::work::MemoryWork;
+use longhaul_aws::work::{MemoryWork, Work};
 use longhaul_core::config::Config;
 use longhaul_core::contract::{Exception, ExecutionOutcome, ItemState, PlanInput, PlanOutput, SettleOutput};
 use longhaul_core::names::{PLANS_PREFIX, exception_prefix, outcome_key, plan_prefix};
@@ -87,6 +87,16 @@ pub type Step = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, TaskError>> + S
 pub trait Around: Send + Sync {
     /// Answers for a step: `resource` as it stands in the definition, and the step's input.
     async fn call(&self, resource: &str, input: Value, step: Step) -> Result<Value, TaskError>;
+
+    /// What the steps are given as the work bucket.
+    fn work(&self, work: Arc<MemoryWork>) -> Arc<dyn Work> {
+        work
+    }
+
+    /// How long a step may take.
+    fn step_time(&self) -> Duration {
+        STEP_TIME
+    }
 }
 
 /// Runs executions of `migrate`. Dropping a run stops everything it does.
@@ -145,11 +155,15 @@ impl Runner {
         around: Option<Arc<dyn Around>>,
     ) -> Result<Self, DefinitionError> {
         let work = Arc::new(MemoryWork::default());
+        let seen: Arc<dyn Work> = match &around {
+            Some(around) => around.work(work.clone()),
+            None => work.clone(),
+        };
         let clients = Arc::new(Clients {
             sides: Arc::new(local.sides),
             ledger: local.ledger,
             outbox: local.outbox,
-            work: work.clone(),
+            work: seen,
             routes: Arc::new(Routes::fixed(local.config)),
             engine: Arc::new(local.engine),
             copy_functions: None,
@@ -190,6 +204,7 @@ impl Runner {
             stats: outcome.stats,
         };
         self.read_outcomes(&executions, &mut ended);
+        ended.tally.unsettled += functions.unsettled.load(Relaxed);
         // What the rule on executions that ended badly does on AWS.
         let broken = ended.result.as_ref().is_err_and(|error| error.error != OBJECTS_FAILED);
         if broken || ended.tally.unsettled > 0 {
@@ -259,7 +274,8 @@ impl Runner {
 impl Shared {
     /// Fresh surroundings of one step.
     fn context(&self, live: Option<&Live>) -> Context {
-        let context = Context::new(self.clock, STEP_TIME, 1, self.seed());
+        let time = self.around.as_ref().map_or(STEP_TIME, |around| around.step_time());
+        let context = Context::new(self.clock, time, 1, self.seed());
         match live {
             Some(live) => context.counting_into(live.tally.clone()),
             None => context,
@@ -277,6 +293,8 @@ struct Functions {
     live: Arc<Live>,
     /// Ids, the first execution first.
     executions: Mutex<Vec<String>>,
+    /// Executions started by these that broke off and could not be settled.
+    unsettled: AtomicU64,
 }
 
 /// What `startExecution.sync` is given.
@@ -354,7 +372,7 @@ impl Tasks for Functions {
 
 impl Functions {
     fn new(shared: Arc<Shared>, live: Arc<Live>) -> Self {
-        Self { shared, live, executions: Mutex::default() }
+        Self { shared, live, executions: Mutex::default(), unsettled: AtomicU64::new(0) }
     }
 
     async fn execute(&self, execution: &str, input: Value) -> longhaul_asl::Outcome {
@@ -388,7 +406,9 @@ impl Functions {
             return ended(&start.name, outcome);
         }
         let manifests = start.input.get("manifests").cloned().unwrap_or_default();
-        let outcome = self.execute(&start.name, start.input).await;
+        let started_ms = self.shared.clock.now_ms();
+        let outcome = self.execute(&start.name, start.input.clone()).await;
+        self.settle_broken(&start.name, started_ms, &start.input, &outcome).await;
         for manifest in serde_json::from_value::<Vec<ManifestRef>>(manifests).unwrap_or_default() {
             if manifest.key.starts_with(PLANS_PREFIX) {
                 self.shared.work.take(&manifest.key);

@@ -4,7 +4,9 @@ use super::{looking, route};
 use crate::args::ends::Ends;
 use crate::args::local::CheckArgs;
 use crate::output::print;
+use longhaul_aws::context::Clock;
 use longhaul_aws::preflight::preflight;
+use longhaul_aws::uploads;
 use longhaul_core::backfill::check::{Check, CheckedSide, Verdict};
 
 /// Tries both sides and says what was found; 1 if a side cannot be used.
@@ -18,7 +20,12 @@ pub async fn check(args: &CheckArgs) -> Result<u8, String> {
 pub async fn checks(ends: &Ends, deletes: bool) -> Result<Vec<Check>, String> {
     let route = route(ends)?;
     let clients = looking(ends, &route).await?;
-    Ok(preflight(&clients, &route, deletes).await)
+    let mut checks = preflight(&clients, &route, deletes).await;
+    // Of a side that cannot be used there is one line.
+    if !checks.iter().any(|check| check.side == CheckedSide::Destination && check.verdict == Verdict::Failed) {
+        checks.push(uploads::check(&clients, &route, Clock::system().now_ms()).await);
+    }
+    Ok(checks)
 }
 
 /// The checks as lines.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod estimate;
+pub mod uploads;
 pub mod verify;
 
 use crate::args::ends::Ends;

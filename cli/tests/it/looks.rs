@@ -108,3 +108,35 @@ async fn a_check_says_what_can_be_used_and_leaves_nothing() {
     assert!(failed >= 1, "{wrong:?}");
     assert!(!wrong.stdout.contains("secret-of"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_no_ledger_knows_are_listed_and_aborted_when_told() {
+    let world = World::new().await;
+    let client = longhaul_testing::s3_client(&world.destination);
+    for key in ["film", "stray"] {
+        client.create_multipart_upload().bucket("into").key(key).send().await.unwrap();
+    }
+    // One more of `film`, which the ledger keeps.
+    world.source.store().put_generated("from", "film", 12 * MIB, None);
+    let refused = Rule::on("UploadPart").times(0).fails(Fault::Status { status: 400, code: None });
+    world.destination.faults().add(refused);
+    let failed = world.run("s3://from", "s3://into", &[]).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let open = || world.destination.store().open_uploads().len();
+    let kept = open() - 2;
+
+    let listed = world.look("uploads", &[]).await;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    assert!(listed.stdout.contains("2 of them known to no ledger, the oldest of 20"), "{listed:?}");
+    assert!(listed.stdout.contains("orphan") && listed.stdout.contains("\"stray\""), "{listed:?}");
+    let unsure = world.look("uploads", &["--abort"]).await;
+    assert_eq!((unsure.code, open()), (Some(2), kept + 2), "{unsure:?}");
+    let young = world.look("uploads", &["--abort", "--no-table"]).await;
+    assert_eq!((young.code, open()), (Some(0), kept + 2), "{young:?}");
+    let aborted = world.look("uploads", &["--abort", "--no-table", "--older-than", "2100-01-01"]).await;
+    assert_eq!((aborted.code, open()), (Some(0), kept), "{aborted:?}");
+    assert!(aborted.stdout.contains("2 aborted"), "{aborted:?}");
+    world.destination.faults().clear();
+    let check = world.look("check", &["--json"]).await;
+    assert!(check.json().as_array().unwrap().iter().any(|check| check["name"] == "open uploads"), "{check:?}");
+}

@@ -13,6 +13,7 @@ pub(crate) const NO_CHOICE: &str = "States.NoChoiceMatched";
 pub(crate) const TOLERANCE: &str = "States.ExceedToleratedFailureThreshold";
 pub(crate) const ITEM_READER: &str = "States.ItemReaderFailed";
 pub(crate) const RESULT_WRITER: &str = "States.ResultWriterFailed";
+pub(crate) const INTRINSIC: &str = "States.IntrinsicFailure";
 
 /// The names under `States.` that `ErrorEquals` may hold.
 ///
@@ -29,10 +30,10 @@ pub(crate) const RESERVED: [&str; 16] = [
     TOLERANCE,
     ITEM_READER,
     RESULT_WRITER,
+    INTRINSIC,
     "States.BranchFailed",
     "States.HeartbeatTimeout",
     "States.Http.Socket",
-    "States.IntrinsicFailure",
     "States.Permissions",
 ];
 

@@ -3,8 +3,8 @@
 //! that a machine that runs here means the same on AWS Step Functions.
 //!
 //! The subset, JSONPath flavour: `Task`, `Choice`, `Map` (INLINE and DISTRIBUTED), `Pass`, `Wait`,
-//! `Succeed` and `Fail`; reference paths without filters; payload templates without intrinsic
-//! functions; `Retry` and `Catch`.
+//! `Succeed` and `Fail`; reference paths without filters; payload templates whose only intrinsic
+//! functions are `States.Format` and `States.Hash` with SHA-256; `Retry` and `Catch`.
 //!
 //! Nothing here asks a global clock or generator: an execution sleeps through [`Sleep`] and draws
 //! its jitter from a seed, so that it repeats itself exactly on a current-thread runtime. Dropping
@@ -17,6 +17,7 @@ mod definition;
 mod error;
 mod fields;
 mod history;
+mod intrinsic;
 mod json;
 mod map;
 mod parse;

@@ -38,7 +38,7 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let refuse = |why: &str| PathError(format!("{text:?} is not a reference path: {why}"));
         if text.starts_with("States.") {
-            return Err(refuse("intrinsic functions are outside the subset"));
+            return Err(refuse("no intrinsic function stands here"));
         }
         let Some(after) = text.strip_prefix('$') else {
             return Err(refuse("it does not begin with `$`"));

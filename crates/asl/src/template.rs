@@ -1,9 +1,9 @@
 use serde_json::{Map, Value};
 
-use crate::context::{self, Context};
-use crate::error::{self, ExecutionError};
+use crate::context::Context;
+use crate::error::ExecutionError;
+use crate::intrinsic::Expression;
 use crate::json::Json;
-use crate::path::Path;
 
 /// A payload template: `Parameters`, `ItemSelector` or `ResultSelector`.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ enum Node {
     Literal(Value),
     Object(Vec<(String, Node)>),
     Array(Vec<Node>),
-    Path { key: String, path: Path },
+    Expression { key: String, expression: Expression },
 }
 
 impl Template {
@@ -33,7 +33,8 @@ impl Template {
     /// Fills the template in.
     ///
     /// # Errors
-    /// `States.ParameterPathFailure` if a path leads to nothing.
+    /// `States.ParameterPathFailure` if a path leads to nothing; `States.IntrinsicFailure` if a function does not take what
+    /// it is given.
     pub(crate) fn render(&self, input: &Value, context: &Context<'_>) -> Result<Value, ExecutionError> {
         self.node.render(input, context)
     }
@@ -49,10 +50,10 @@ fn compile(json: &Json, in_map: bool) -> Result<Node, String> {
                 let (name, node) = match key.strip_suffix(".$") {
                     None => (key.as_str(), compile(value, in_map)?),
                     Some(name) => {
-                        let text = value.as_str().ok_or(format!("{key:?} must hold a path"))?;
-                        let path = Path::parse(text).map_err(|error| format!("{key:?}: {error}"))?;
-                        context::check(&path, in_map).map_err(|error| format!("{key:?}: {error}"))?;
-                        (name, Node::Path { key: key.clone(), path })
+                        let text = value.as_str().ok_or(format!("{key:?} must hold a path or a call"))?;
+                        let expression =
+                            Expression::parse(text, in_map).map_err(|error| format!("{key:?}: {error}"))?;
+                        (name, Node::Expression { key: key.clone(), expression })
                     }
                 };
                 if nodes.iter().any(|(other, _)| other == name) {
@@ -77,15 +78,7 @@ impl Node {
                 }
                 Ok(Value::Object(object))
             }
-            Self::Path { key, path } => context.find(path, input).map(std::borrow::Cow::into_owned).ok_or_else(|| {
-                ExecutionError::new(
-                    error::PARAMETER_PATH,
-                    format!(
-                        "state {:?}: the path {path} of the field {key:?} leads to nothing in the input",
-                        context.state
-                    ),
-                )
-            }),
+            Self::Expression { key, expression } => expression.evaluate(key, input, context),
         }
     }
 }

@@ -20,6 +20,9 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Most transfers in flight at once in one function; memory bounds them further. Each has two connections, the
 /// slowest ones in the end three times as many, and a function may have 1,024 files open:
@@ -30,15 +33,23 @@ const MEMORY_SHARE: u64 = 2;
 
 /// Starts the structured log. `RUST_LOG` sets the level, `info` where absent.
 pub fn start_log() {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,aws_config=warn".into());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,aws_config=warn".into());
+    structured(filter, std::io::stdout).init();
+}
+
+/// A log that writes each event as one JSON object with its fields beside its level; CloudWatch adds the time.
+pub fn structured<W>(filter: EnvFilter, writer: W) -> impl SubscriberInitExt
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_env_filter(filter)
         .without_time()
-        .init();
+        .with_writer(writer)
+        .finish()
 }
 
 /// Connects the clients of a function from its environment. An error names the variable.

@@ -23,4 +23,5 @@ pub mod scan;
 pub mod source;
 pub mod steps;
 mod transport;
+pub mod uploads;
 pub mod work;

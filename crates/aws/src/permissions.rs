@@ -41,12 +41,16 @@ pub enum Resource {
     SourceBucket,
     /// Its objects.
     SourceObjects,
+    /// The KMS key of the user's own that the source is under, where the function's own role reads it.
+    SourceKey,
     /// The destination bucket, where the function's own role writes it.
     DestinationBucket,
     /// Its objects.
     DestinationObjects,
     /// Its objects, where the deployment allows to remove them.
     RemovableObjects,
+    /// The KMS key of the user's own that the destination is under, where the function's own role writes it.
+    DestinationKey,
     /// The topic of notifications.
     Topic,
 }
@@ -81,6 +85,13 @@ const FAILED: Grant = grant(FailedQueue, &["sqs:SendMessage"], &["send_message"]
 /// Without it a missing object answers 403, and nothing says why a HEAD was denied.
 const SOURCE_FOUND: Grant = grant(SourceBucket, &["s3:ListBucket"], &["head_object", "list_objects_v2", "head_bucket"]);
 const DESTINATION_FOUND: Grant = grant(DestinationBucket, &["s3:ListBucket"], &["head_object", "list_objects_v2"]);
+/// S3 decrypts under the caller's permissions: bodies, and the checksums that a HEAD asks for.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
+const SOURCE_READ: Grant = grant(SourceKey, &["kms:Decrypt"], &["get_object", "head_object"]);
+const SOURCE_LOOKED_AT: Grant = grant(SourceKey, &["kms:Decrypt"], &["head_object"]);
+/// What is written in parts is encrypted with a data key that each request decrypts.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions>
+const WRITTEN: &[&str] = &["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// The functions of a deployment, by the folder of `functions/`, each with what it may do.
 pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
@@ -111,6 +122,7 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
                 &["head_object", "get_object_tagging"],
             ),
             SOURCE_FOUND,
+            SOURCE_LOOKED_AT,
             grant(
                 DestinationObjects,
                 &[
@@ -123,6 +135,7 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
                 &["head_object", "create_multipart_upload", "abort_multipart_upload", "list_parts"],
             ),
             DESTINATION_FOUND,
+            grant(DestinationKey, WRITTEN, &["head_object", "create_multipart_upload"]),
             FAILED,
         ],
     ),
@@ -146,12 +159,14 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
                 &["get_object", "get_object_tagging", "copy_object"],
             ),
             SOURCE_FOUND,
+            SOURCE_READ,
             grant(
                 DestinationObjects,
                 &["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload"],
                 &["head_object", "put_object", "copy_object", "abort_multipart_upload"],
             ),
             DESTINATION_FOUND,
+            grant(DestinationKey, WRITTEN, &["head_object", "put_object", "copy_object"]),
             FAILED,
         ],
     ),
@@ -163,13 +178,16 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
             SOURCE_ROLE,
             DESTINATION_KEYS,
             DESTINATION_ROLE,
+            grant(Ledger, &["dynamodb:GetItem", "dynamodb:PutItem"], &["get_item", "put_item"]),
             grant(SourceObjects, &["s3:GetObject", "s3:GetObjectVersion"], &["get_object", "upload_part_copy"]),
             SOURCE_FOUND,
+            grant(SourceKey, &["kms:Decrypt"], &["get_object", "upload_part_copy"]),
             grant(
                 DestinationObjects,
                 &["s3:PutObject", "s3:ListMultipartUploadParts"],
                 &["upload_part", "upload_part_copy", "list_parts"],
             ),
+            grant(DestinationKey, WRITTEN, &["upload_part", "upload_part_copy"]),
         ],
     ),
     (
@@ -184,12 +202,14 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
             grant(WorkObjects, &["s3:PutObject"], &["put_object"]),
             grant(SourceObjects, &["s3:GetObject"], &["head_object"]),
             SOURCE_FOUND,
+            SOURCE_LOOKED_AT,
             grant(
                 DestinationObjects,
                 &["s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"],
                 &["head_object", "complete_multipart_upload", "list_parts", "abort_multipart_upload"],
             ),
             DESTINATION_FOUND,
+            grant(DestinationKey, &["kms:Decrypt"], &["head_object", "complete_multipart_upload"]),
         ],
     ),
     (
@@ -236,34 +256,42 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
                 &["get_object", "head_object", "get_object_tagging"],
             ),
             SOURCE_FOUND,
+            SOURCE_READ,
             grant(
                 DestinationObjects,
-                &[
-                    "s3:GetObject",
-                    "s3:PutObject",
-                    "s3:PutObjectTagging",
-                    "s3:AbortMultipartUpload",
-                    "s3:ListMultipartUploadParts",
-                ],
-                &["head_object", "put_object", "create_multipart_upload", "abort_multipart_upload", "list_parts"],
+                &["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload"],
+                &["head_object", "put_object", "create_multipart_upload", "abort_multipart_upload"],
             ),
             grant(
                 DestinationBucket,
                 &["s3:ListBucket", "s3:GetLifecycleConfiguration"],
                 &["list_objects_v2", "head_bucket", "get_bucket_lifecycle_configuration"],
             ),
+            grant(DestinationKey, WRITTEN, &["head_object", "put_object", "create_multipart_upload"]),
             grant(RemovableObjects, &["s3:DeleteObject"], &["delete_object"]),
         ],
     ),
-    ("report", &[LOG, WORK, WORK_LISTED, grant(Topic, &["sns:Publish"], &["publish"])]),
+    (
+        "report",
+        &[
+            LOG,
+            DESTINATION_KEYS,
+            DESTINATION_ROLE,
+            grant(Ledger, &["dynamodb:BatchGetItem"], &["batch_get_item"]),
+            WORK,
+            WORK_LISTED,
+            grant(DestinationBucket, &["s3:ListBucketMultipartUploads"], &["list_multipart_uploads"]),
+            grant(Topic, &["sns:Publish"], &["publish"]),
+        ],
+    ),
 ];
 
 /// The calls of this crate to AWS, each with every action that it may need.
-pub const CALLS: [(&str, &[&str]); 25] = [
+pub const CALLS: [(&str, &[&str]); 26] = [
     ("abort_multipart_upload", &["s3:AbortMultipartUpload"]),
     ("assume_role", &["sts:AssumeRole"]),
     ("batch_get_item", &["dynamodb:BatchGetItem"]),
-    ("complete_multipart_upload", &["s3:PutObject"]),
+    ("complete_multipart_upload", &["s3:PutObject", "kms:Decrypt"]),
     (
         "copy_object",
         &[
@@ -273,27 +301,33 @@ pub const CALLS: [(&str, &[&str]); 25] = [
             "s3:GetObjectVersionTagging",
             "s3:PutObject",
             "s3:PutObjectTagging",
+            "kms:GenerateDataKey",
+            "kms:Decrypt",
         ],
     ),
-    ("create_multipart_upload", &["s3:PutObject", "s3:PutObjectTagging"]),
+    ("create_multipart_upload", &["s3:PutObject", "s3:PutObjectTagging", "kms:GenerateDataKey", "kms:Decrypt"]),
     ("delete_object", &["s3:DeleteObject"]),
     ("describe_execution", &["states:DescribeExecution"]),
     ("get_bucket_lifecycle_configuration", &["s3:GetLifecycleConfiguration"]),
     ("get_item", &["dynamodb:GetItem"]),
-    ("get_object", &["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]),
+    ("get_object", &["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"]),
     ("get_object_tagging", &["s3:GetObjectTagging", "s3:GetObjectVersionTagging"]),
     ("get_parameter", &["ssm:GetParameter"]),
     ("get_secret_value", &["secretsmanager:GetSecretValue"]),
     ("head_bucket", &["s3:ListBucket"]),
-    ("head_object", &["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]),
+    ("head_object", &["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"]),
+    ("list_multipart_uploads", &["s3:ListBucketMultipartUploads"]),
     ("list_objects_v2", &["s3:ListBucket"]),
     ("list_parts", &["s3:ListMultipartUploadParts"]),
     ("publish", &["sns:Publish"]),
     ("put_item", &["dynamodb:PutItem"]),
     // A condition on what stands there needs GetObject.
-    ("put_object", &["s3:PutObject", "s3:PutObjectTagging", "s3:GetObject"]),
+    ("put_object", &["s3:PutObject", "s3:PutObjectTagging", "s3:GetObject", "kms:GenerateDataKey"]),
     ("send_message", &["sqs:SendMessage"]),
     ("start_execution", &["states:StartExecution"]),
-    ("upload_part", &["s3:PutObject"]),
-    ("upload_part_copy", &["s3:PutObject", "s3:GetObject", "s3:GetObjectVersion"]),
+    ("upload_part", &["s3:PutObject", "kms:GenerateDataKey", "kms:Decrypt"]),
+    (
+        "upload_part_copy",
+        &["s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "kms:GenerateDataKey", "kms:Decrypt"],
+    ),
 ];

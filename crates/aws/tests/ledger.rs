@@ -7,11 +7,12 @@ use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement
 use futures::executor::block_on;
 use futures::future::join_all;
 use longhaul_aws::ledger::{DynamoLedger, EmbeddedLedger, Expected, Ledger, LedgerError, OpenError};
-use longhaul_core::config::Side;
+use longhaul_core::config::{Options, Route, Side};
 use longhaul_core::error::{Failure, MESSAGE_MAX_BYTES};
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
 use longhaul_core::outcome::{Outcome, Proof};
+use longhaul_core::rate::{RateKey, Rates};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,6 +35,7 @@ async fn suite(ledger: &dyn Ledger) {
     many_keys_with_repeats(ledger).await;
     awkward_keys(ledger).await;
     one_of_many_writers_wins(ledger).await;
+    rates_are_kept_apart_and_twins_do_no_harm(ledger).await;
 }
 
 async fn absent_then_conditions(ledger: &dyn Ledger) {
@@ -98,6 +100,26 @@ async fn one_of_many_writers_wins(ledger: &dyn Ledger) {
     let results = join_all(offers.iter().map(|offer| ledger.put(offer, Expected::Absent))).await;
     let won = only_one_won(results);
     assert_eq!(ledger.get(&key("contended")).await, Ok(Some(won)));
+}
+
+async fn rates_are_kept_apart_and_twins_do_no_harm(ledger: &dyn Ledger) {
+    let side = |bucket: &str| Side { bucket: bucket.into(), ..Side::default() };
+    let key = |to: &str| {
+        let (source, destination) = (side("from"), side(to));
+        RateKey::new(&Route { name: String::new(), source, destination, options: Options::default() })
+    };
+    let none = ledger.rates(&key("to")).await.unwrap();
+    assert_eq!(none, Rates::none(key("to")));
+    let first = none.with(7, 1_700_000_000_000).unwrap();
+    ledger.put_rates(&first).await.unwrap();
+    assert_eq!(ledger.put_rates(&first).await, Err(LedgerError::Conflict), "a twin");
+    let held = ledger.rates(&key("to")).await.unwrap();
+    assert_eq!(held, Rates { revision: 1, ..first });
+    let second = held.with(70, 1_700_000_000_001).unwrap();
+    ledger.put_rates(&second).await.unwrap();
+    assert_eq!(ledger.rates(&key("to")).await, Ok(Rates { revision: 2, ..second }));
+    assert_eq!(ledger.put_rates(&Rates::none(key("to"))).await, Err(LedgerError::Conflict));
+    assert_eq!(ledger.rates(&key("elsewhere")).await, Ok(Rates::none(key("elsewhere"))));
 }
 
 fn only_one_won(results: Vec<Result<JobRecord, LedgerError>>) -> JobRecord {

@@ -150,6 +150,7 @@ fn facts(dry_run: bool) -> Facts {
             ..Deleted::default()
         }),
         deletions_broken: None,
+        uploads: Default::default(),
         checks: vec![RouteChecks {
             route: "archive".into(),
             checks: vec![

@@ -4,7 +4,7 @@
 //! machine adds (`results`, `error`) are read where they matter and ignored elsewhere.
 #![expect(clippy::large_enum_variant, reason = "a step makes one state and gives it away")]
 
-use crate::backfill::run::RunItem;
+use crate::backfill::run::{RunItem, RunRef};
 use crate::config::Route;
 use crate::error::{CaughtError, Failure};
 use crate::etag::{ETag, Encryption};
@@ -72,6 +72,9 @@ pub struct Again {
     pub route: Route,
     /// The execution's id.
     pub execution: String,
+    /// The run of a backfill that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRef>,
     /// Most ranges at once.
     pub most_ranges: u32,
     /// How often it was planned again, this time included.
@@ -150,6 +153,9 @@ pub struct Batch {
     pub route: Route,
     /// The execution's id.
     pub execution: String,
+    /// The run of a backfill that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRef>,
     /// Those without an outcome.
     pub objects: BatchObjects,
     /// Rounds without progress.
@@ -245,6 +251,9 @@ pub struct LargeObject {
     pub route: Route,
     /// The execution's id.
     pub execution: String,
+    /// The run of a backfill that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRef>,
     /// The source version that is copied.
     pub source: SourceIdentity,
     /// The key at the destination.

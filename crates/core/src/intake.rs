@@ -124,8 +124,19 @@ impl Starts {
         if !group.is_empty() {
             self.push(group, route.clone(), Vec::new(), ids());
         }
-        if !manifests.is_empty() {
-            self.push(Vec::new(), route, manifests, ids());
+        let mut group = Vec::new();
+        let mut bytes = fixed;
+        for manifest in manifests {
+            let length = json_length(&manifest);
+            if !group.is_empty() && bytes + length > INPUT_MAX_BYTES {
+                self.push(Vec::new(), route.clone(), std::mem::take(&mut group), ids());
+                bytes = fixed;
+            }
+            bytes += length;
+            group.push(manifest);
+        }
+        if !group.is_empty() {
+            self.push(Vec::new(), route, group, ids());
         }
     }
 }
@@ -139,6 +150,7 @@ fn json_length<T: serde::Serialize>(value: &T) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::request::MANIFESTS_MAX;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -177,6 +189,27 @@ mod tests {
             let total: usize = started.iter().map(|start| start.request.objects.len()).sum();
             prop_assert_eq!(total, in_requests + distinct.len());
         }
+    }
+
+    /// The largest message, of keys that JSON makes six times as long.
+    #[test]
+    fn rule_14_manifests_with_long_keys_are_shared_out() {
+        let manifest = |number: usize| ManifestRef {
+            bucket: "work".into(),
+            key: format!("{number:04}{}", "\u{1}".repeat(1_020)),
+            offset: 0,
+            end: None,
+        };
+        let manifests: Vec<_> = (0..MANIFESTS_MAX).map(manifest).collect();
+        let request = Request { manifests: manifests.clone(), ..Request::default() };
+        let started = starts(Vec::new(), vec![("r".into(), request)]);
+        assert!(started.len() > 1);
+        for start in &started {
+            assert!(serde_json::to_string(&start.request).unwrap().len() <= INPUT_MAX_BYTES + 64);
+            assert_eq!(start.message_ids, ["r"]);
+        }
+        let all: Vec<_> = started.into_iter().flat_map(|start| start.request.manifests).collect();
+        assert_eq!(all, manifests);
     }
 
     #[test]

@@ -20,5 +20,7 @@ pub mod layout;
 pub mod names;
 pub mod outcome;
 pub mod pace;
+pub mod rate;
 pub mod request;
 pub mod tally;
+pub mod uploads;

@@ -25,6 +25,7 @@ pub struct Pace {
     looked: Option<Look>,
     calm: u32,
     slowed_ms: Option<u64>,
+    paid: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,12 +55,19 @@ impl Pace {
             looked: None,
             calm: 0,
             slowed_ms: None,
+            paid: false,
         }
     }
 
     /// Transfers at once.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// True if the last time that it widened brought more bytes in all: then each connection carries what it can, and
+    /// is not held back by the others beside it.
+    pub fn pays(&self) -> bool {
+        self.paid
     }
 
     /// A transfer ended well.
@@ -99,10 +107,15 @@ impl Pace {
         }
         self.phase = match self.phase.clone() {
             Phase::Beginning { best, .. } if rate > best * WORTH_DOUBLING => {
+                self.paid = best > 0.0;
                 self.widen(self.width * 2);
                 Phase::Beginning { best: rate, flat: 0 }
             }
-            Phase::Beginning { flat, .. } if flat + 1 >= FLAT_MAX => Phase::Steady { looks: 0, rate },
+            Phase::Beginning { flat, .. } if flat + 1 >= FLAT_MAX => {
+                // Where there is nothing left to widen, the last time stands.
+                self.paid &= self.width == self.most;
+                Phase::Steady { looks: 0, rate }
+            }
             Phase::Beginning { best, flat } => Phase::Beginning { best, flat: flat + 1 },
             Phase::Steady { looks, rate: before } => {
                 let rate = if looks == 0 { rate } else { (before + rate) / 2.0 };
@@ -117,7 +130,8 @@ impl Pace {
             // The first look after a change still shows the rate before it.
             Phase::Probing { width, rate: before, looks: 0 } => Phase::Probing { width, rate: before, looks: 1 },
             Phase::Probing { width, rate: before, .. } => {
-                if rate < before * WORTH_PROBING {
+                self.paid = rate >= before * WORTH_PROBING;
+                if !self.paid {
                     self.width = width;
                 }
                 Phase::Steady { looks: 0, rate }
@@ -155,6 +169,7 @@ mod tests {
     fn a_link_that_carries_more_is_given_more() {
         let mut pace = Pace::new(8, 256);
         assert_eq!(after(&mut pace, 6, 400_000, u64::MAX), 256);
+        assert!(pace.pays());
     }
 
     #[test]
@@ -162,6 +177,7 @@ mod tests {
         let mut pace = Pace::new(8, 1_024);
         let width = after(&mut pace, 240, 1_000_000, 20_000_000);
         assert!((16..=64).contains(&width), "{width}");
+        assert!(!pace.pays());
     }
 
     #[test]

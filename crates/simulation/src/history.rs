@@ -1,5 +1,6 @@
 //! What happened in a seed: the versions of the source, the writes to the destination, requests and steps in order.
 
+use crate::parts::Send;
 use bytes::Bytes;
 use longhaul_testing::Object;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,8 @@ pub(crate) struct Version {
 pub(crate) struct KeyHistory {
     /// Every version that was ever put, the oldest first.
     pub(crate) versions: Vec<Version>,
+    /// The moment since which the source holds it.
+    pub(crate) since: Option<u64>,
     /// The size of the parts that it is put in.
     pub(crate) parts: Option<u64>,
     /// Somebody else wrote or deleted at the destination.
@@ -76,6 +79,8 @@ pub(crate) struct History {
     pub(crate) uploads: BTreeMap<String, UploadHistory>,
     /// Invocations that ended before their time.
     pub(crate) died: BTreeSet<u64>,
+    /// (Upload, part) -> the requests that carried it, in their order.
+    pub(crate) sends: BTreeMap<(String, u32), Vec<Send>>,
     /// (Invocation, upload, part) whose reply arrived.
     pub(crate) replied: BTreeSet<(u64, String, u32)>,
     /// (Invocation, upload, part) that its listing showed.

@@ -7,6 +7,7 @@ use longhaul_aws::ledger::{EmbeddedLedger, Expected, Ledger, LedgerError};
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
 use longhaul_core::outcome::Status;
+use longhaul_core::rate::{RateKey, Rates};
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +131,25 @@ impl Ledger for FaultyLedger {
         {
             invocation.die(&self.weather).await;
         }
+        match mishap {
+            Some(Mishap::After(error)) => Err(error),
+            _ => written,
+        }
+    }
+
+    async fn rates(&self, key: &RateKey) -> Result<Rates, LedgerError> {
+        match self.mishap("rates").await {
+            Some(Mishap::Before(error) | Mishap::After(error)) => Err(error),
+            None => self.inner.rates(key).await,
+        }
+    }
+
+    async fn put_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
+        let mishap = self.mishap("put rates").await;
+        if let Some(Mishap::Before(error)) = mishap {
+            return Err(error);
+        }
+        let written = self.inner.put_rates(rates).await;
         match mishap {
             Some(Mishap::After(error)) => Err(error),
             _ => written,

@@ -1,8 +1,10 @@
 //! The service that runs functions: it kills them, runs them twice, and forgets to wait for them.
 
 use crate::weather::{Begun, Weather, locked};
+use crate::work::FaultyWork;
 use longhaul::in_process::{Around, Step};
 use longhaul_asl::TaskError;
+use longhaul_aws::work::{MemoryWork, Work};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// What a function may take. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const LONGEST: Duration = Duration::from_secs(900);
+/// A function that dies of no request dies after one of these, in milliseconds.
+const LIVES_MS: [u64; 4] = [1, 150, 3_000, 45_000];
 /// By what name Step Functions learns that a function died.
 const DEATHS: [&str; 7] = [
     "Runtime.ExitError",
@@ -79,6 +81,11 @@ pub(crate) async fn invoke<T>(
     let begun = weather.history().moment();
     let invocation = Arc::new(Invocation { number, begun, dying: Notify::new(), death: Mutex::default() });
     let mut alive = Alive(weather, number, false);
+    let longest = if weather.strikes(weather.scenario.rates.kill) {
+        Duration::from_millis(*weather.dice.one(&LIVES_MS))
+    } else {
+        weather.scenario.step_time
+    };
     let answer = tokio::select! {
         biased;
         () = invocation.dying.notified() => {
@@ -86,7 +93,7 @@ pub(crate) async fn invoke<T>(
             return Err(TaskError::new(name, "killed"));
         }
         answer = INVOCATION.scope(invocation.clone(), step) => answer,
-        () = tokio::time::sleep(LONGEST) => {
+        () = tokio::time::sleep(longest) => {
             weather.say(Some(number), "< its time is up".into());
             return Err(TaskError::new("Sandbox.Timedout", "its time was up"));
         }
@@ -150,6 +157,14 @@ impl Around for Service {
             }
             _ => Err(TaskError::new(*weather.dice.one(&DEATHS), "before it began")),
         }
+    }
+
+    fn work(&self, work: Arc<MemoryWork>) -> Arc<dyn Work> {
+        Arc::new(FaultyWork { weather: self.0.clone(), inner: work })
+    }
+
+    fn step_time(&self) -> Duration {
+        self.0.scenario.step_time
     }
 }
 

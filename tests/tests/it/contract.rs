@@ -10,6 +10,7 @@ mod format;
 mod machine_roles;
 mod metrics;
 mod network;
+mod operation;
 mod permissions;
 mod raw;
 mod retries;

@@ -599,7 +599,7 @@ async fn a_failure_that_is_recorded_late_undoes_nothing() {
     let second = large(&world, "film", "two").await;
     copy_all(&world, &second).await;
     complete(&world.clients, &world.context(), second).await.unwrap();
-    let offered = Offered { offer: &first.object.offer, route: Some(&world.route), execution: "one" };
+    let offered = Offered { offer: &first.object.offer, route: Some(&world.route), execution: "one", run: None };
     let outcome = failed(Failure::new("ExecutionABORTED", "stopped"));
     record(&world.clients, &world.context(), offered, &outcome, Learnt::default(), Some(looked)).await.unwrap();
     let kept = world.record("film").await.unwrap();

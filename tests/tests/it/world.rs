@@ -113,7 +113,7 @@ impl World {
 
     /// As over TLS, with something around every step of an execution.
     pub(crate) async fn around(around: Arc<dyn Around>) -> Self {
-        Self::made(TestS3::default(), TestS3::default(), Wire::Tls, Some(around)).await
+        Self::made(TestS3::default(), TestS3::default(), Wire::Tls, Some(around), Keys::default()).await
     }
 
     /// The destination admits only these keys.
@@ -122,10 +122,16 @@ impl World {
     }
 
     async fn between(here: TestS3, there: TestS3, wire: Wire) -> Self {
-        Self::made(here, there, wire, None).await
+        Self::made(here, there, wire, None, Keys::default()).await
     }
 
-    async fn made(here: TestS3, there: TestS3, wire: Wire, around: Option<Arc<dyn Around>>) -> Self {
+    /// Both endpoints admit these keys, and the steps have them.
+    pub(crate) async fn under(keys: Keys) -> Self {
+        let side = || TestS3::new(Store::default(), keys.clone());
+        Self::made(side(), side(), Wire::Http, None, keys.clone()).await
+    }
+
+    async fn made(here: TestS3, there: TestS3, wire: Wire, around: Option<Arc<dyn Around>>, keys: Keys) -> Self {
         here.store().bucket("departures");
         there.store().bucket("arrivals");
         let mut served = Vec::new();
@@ -158,10 +164,11 @@ impl World {
             destination: side("arrivals", &endpoints[1]),
             options: Options::default(),
         };
+        let keyring = Keyring::new(keys.access_key, keys.secret_key, None, None, "test");
         let shared = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Keyring::new("test", "test", None, None, "test")))
+            .credentials_provider(SharedCredentialsProvider::new(keyring))
             .build();
         let sent = Arc::new(Sent::default());
         let local = Local {

@@ -2,6 +2,7 @@
 //!
 //! A part is a GET range streamed into an upload: what it takes is a few hundred KiB, whatever its size.
 
+mod measure;
 mod part;
 mod parts;
 mod stream;
@@ -143,6 +144,11 @@ impl Engine {
         let full = self.slots.available_permits() == 0;
         let moved = self.moved.load(Ordering::Relaxed);
         self.steer(|pace, now_ms| pace.look(now_ms, moved, full));
+    }
+
+    /// True if more transfers at once lately brought more bytes.
+    fn pays(&self) -> bool {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).pace.pays()
     }
 
     /// A transfer ended well.

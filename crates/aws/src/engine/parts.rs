@@ -1,5 +1,6 @@
 //! Many parts of one object at once: as many as the link takes, and the slowest of the last ones more than once.
 
+use super::measure::Measuring;
 use super::part::{Copying, Gauge, part_memory};
 use crate::error::StepError;
 use crate::transport::UNSENT_MAX;
@@ -8,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use longhaul_core::etag::ETag;
 use longhaul_core::hedge::{UnderWay, budget, losers, stragglers};
 use longhaul_core::layout::PART_DEFAULT;
+use longhaul_core::names::short_execution;
 use longhaul_core::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub(crate) struct Copied {
     pub(crate) held: Vec<u32>,
     /// What stopped it before the time did.
     pub(crate) error: Option<StepError>,
+    /// The most that one connection can have carried, in bytes a second, where it can be told.
+    pub(crate) rate: Option<u64>,
 }
 
 /// How one copy of a part ended.
@@ -159,6 +163,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
         context.count(Tally { bytes_hedged: moved, bytes_down: moved, ..Tally::default() });
     };
     let began = Instant::now();
+    let mut measuring = Measuring::begin(engine);
     let mut arrived = 0;
     let mut first = true;
     loop {
@@ -173,7 +178,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
             flying.push(launch(number, under_way.entry(number).or_default(), turn));
         }
         if flying.is_empty() {
-            return copied;
+            break;
         }
         // What is still under way when the time is up is dropped: the next invocation asks what arrived.
         let turn = timeout_at(context.last_moment(), async {
@@ -183,7 +188,11 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
                 ended = flying.next() => ended,
             }
         });
-        let Ok(turn) = turn.await else { return copied };
+        let Ok(turn) = turn.await else {
+            let flows = under_way.values().flat_map(|copies| &copies.0).filter_map(|(_, gauge, _)| gauge.flow());
+            flows.for_each(|flow| measuring.saw(&flow));
+            break;
+        };
         let Some((number, id, result)) = turn else {
             engine.look();
             if hedging && waiting.is_empty() {
@@ -232,6 +241,7 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
                 if let Some(flow) = gauge.flow() {
                     let took_ms = u64::try_from(flow.age().as_millis()).unwrap_or(u64::MAX);
                     tracing::debug!(number, took_ms, "part arrived");
+                    measuring.saw(&flow);
                     rates.push(flow.moved() as f64 / took_ms.max(1) as f64);
                     slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
                 }
@@ -241,17 +251,22 @@ pub(crate) async fn copy_all(copying: Copying<'_>, missing: &[u32], held: &BTree
                 tracing::debug!(number, %error, "one of two copies failed");
             }
             Err(error) => {
-                tracing::warn!(key = object.offer.key, number, %error, "part failed");
+                let execution = short_execution(&object.execution);
+                let (bucket, key) = (object.offer.bucket.as_str(), object.offer.key.as_str());
+                let upload_id = object.upload_id.as_str();
+                tracing::warn!(execution, bucket, key, upload_id, number, %error, "part failed");
                 faults += 1;
                 under_way.remove(&number);
                 if !error.name.is_retryable() || faults == FAULTS_MAX {
                     copied.error = Some(error);
-                    return copied;
+                    break;
                 }
                 waiting.push_back(number);
             }
         }
     }
+    copied.rate = measuring.end();
+    copied
 }
 
 /// The parts under way, if every one of them has had its turn: while some wait for theirs, nothing is sent again.

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnC
 use futures::{StreamExt as _, TryStreamExt as _};
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
+use longhaul_core::rate::{RateKey, Rates};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +39,11 @@ impl DynamoLedger {
         Self { client, table, first_pause: FIRST_PAUSE }
     }
 
+    /// A ledger in `table`, in the account and Region of `shared`.
+    pub fn connect(shared: &aws_config::SdkConfig, table: String) -> Self {
+        Self::new(Client::new(shared), table)
+    }
+
     /// The records of at most [`KEYS_PER_READ`] different keys.
     async fn read(&self, keys: Vec<&LedgerKey>) -> Result<Vec<JobRecord>, LedgerError> {
         let mut wanted = keys.into_iter().map(item::key_of).collect::<Vec<_>>();
@@ -63,8 +69,8 @@ impl DynamoLedger {
         Err(LedgerError::Throttled(format!("{} keys were left unprocessed", wanted.len())))
     }
 
-    async fn item(&self, key: &LedgerKey) -> Result<Option<Item>, LedgerError> {
-        let read = self.client.get_item().table_name(&self.table).set_key(Some(item::key_of(key)));
+    async fn item(&self, key: Item) -> Result<Option<Item>, LedgerError> {
+        let read = self.client.get_item().table_name(&self.table).set_key(Some(key));
         let answer = read.consistent_read(true).send().await.map_err(|error| classify(&error))?;
         Ok(answer.item)
     }
@@ -79,7 +85,7 @@ impl fmt::Debug for DynamoLedger {
 #[async_trait::async_trait]
 impl Ledger for DynamoLedger {
     async fn get(&self, key: &LedgerKey) -> Result<Option<JobRecord>, LedgerError> {
-        self.item(key).await?.as_ref().map(item::decode).transpose()
+        self.item(item::key_of(key)).await?.as_ref().map(item::decode).transpose()
     }
 
     async fn get_many(&self, keys: &[LedgerKey]) -> Result<Vec<Option<JobRecord>>, LedgerError> {
@@ -117,11 +123,35 @@ impl Ledger for DynamoLedger {
         // that is byte for byte ours is our success.
         let held = match refusal.item() {
             Some(held) => Some(held.clone()),
-            None => self.item(&written.destination).await?,
+            None => self.item(item::key_of(&written.destination)).await?,
         };
         match held {
             Some(held) if item::json(&held) == item::json(&item) => Ok(written),
             _ => Err(LedgerError::Conflict),
+        }
+    }
+
+    async fn rates(&self, key: &RateKey) -> Result<Rates, LedgerError> {
+        match self.item(item::rate_key_of(key)).await? {
+            Some(item) => item::decode_rates(&item),
+            None => Ok(Rates::none(key.clone())),
+        }
+    }
+
+    async fn put_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
+        let item = item::encode_rates(&Rates { revision: rates.revision + 1, ..rates.clone() })?;
+        let write = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let write = match rates.revision {
+            0 => write.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", item::KEY),
+            revision => write
+                .condition_expression("#revision = :revision")
+                .expression_attribute_names("#revision", item::REVISION)
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string())),
+        };
+        let Err(error) = write.send().await else { return Ok(()) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(_)) => Err(LedgerError::Conflict),
+            _ => Err(classify(&error)),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{Expected, Ledger, LedgerError, next_revision};
 use futures::channel::oneshot;
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
+use longhaul_core::rate::{RateKey, Rates};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -161,6 +162,16 @@ impl Ledger for EmbeddedLedger {
             self.flush().await?;
         }
         Ok(written)
+    }
+
+    async fn rates(&self, key: &RateKey) -> Result<Rates, LedgerError> {
+        self.shared.store.rates(key)
+    }
+
+    /// Committed at once: there are a few an hour.
+    async fn put_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
+        drop(self.shared.usable()?);
+        self.shared.store.write_rates(rates)
     }
 }
 

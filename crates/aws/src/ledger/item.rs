@@ -4,6 +4,8 @@ use super::LedgerError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
+use longhaul_core::rate::{RateKey, Rates};
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 /// The partition key.
@@ -15,6 +17,8 @@ pub(super) const RECORD: &str = "record";
 
 /// How long a final record is kept after its last write, in seconds: 400 days, longer than a yearly repetition.
 const KEPT_SECONDS: u64 = 400 * 24 * 60 * 60;
+/// How long the rates of a route are kept after the last measure, in seconds: twice as long as they say anything.
+const RATES_KEPT_SECONDS: u64 = 2 * 24 * 60 * 60;
 
 /// The attributes of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -44,8 +48,32 @@ pub(super) fn encode(record: &JobRecord) -> Result<Item, LedgerError> {
     Ok(item)
 }
 
+/// The rates of a route as an item: a few hundred bytes.
+pub(super) fn encode_rates(rates: &Rates) -> Result<Item, LedgerError> {
+    let json = serde_json::to_string(rates)
+        .map_err(|error| LedgerError::Rejected(format!("rates cannot be written as JSON: {error}")))?;
+    let newest_ms = rates.measures.iter().map(|measure| measure.at_ms).max().unwrap_or(0);
+    let number = |value: u64| AttributeValue::N(value.to_string());
+    Ok(Item::from([
+        (KEY.to_owned(), AttributeValue::S(rates.key.as_str().to_owned())),
+        (REVISION.to_owned(), number(rates.revision)),
+        ("updatedMs".to_owned(), number(newest_ms)),
+        ("expires".to_owned(), number(newest_ms / 1000 + RATES_KEPT_SECONDS)),
+        (RECORD.to_owned(), AttributeValue::S(json)),
+    ]))
+}
+
 /// The record of an item.
 pub(super) fn decode(item: &Item) -> Result<JobRecord, LedgerError> {
+    read(item)
+}
+
+/// The rates of an item.
+pub(super) fn decode_rates(item: &Item) -> Result<Rates, LedgerError> {
+    read(item)
+}
+
+fn read<T: DeserializeOwned>(item: &Item) -> Result<T, LedgerError> {
     let Some(json) = json(item) else {
         return Err(LedgerError::Rejected(format!("an item has no text under {RECORD}")));
     };
@@ -60,7 +88,16 @@ pub(super) fn json(item: &Item) -> Option<&str> {
 
 /// The key as DynamoDB takes it.
 pub(super) fn key_of(key: &LedgerKey) -> Item {
-    Item::from([(KEY.to_owned(), AttributeValue::S(key.as_str().to_owned()))])
+    named(key.as_str())
+}
+
+/// The key of a route's rates as DynamoDB takes it.
+pub(super) fn rate_key_of(key: &RateKey) -> Item {
+    named(key.as_str())
+}
+
+fn named(key: &str) -> Item {
+    Item::from([(KEY.to_owned(), AttributeValue::S(key.to_owned()))])
 }
 
 #[cfg(test)]

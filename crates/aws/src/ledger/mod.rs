@@ -1,4 +1,4 @@
-//! The ledger: one record for each destination object.
+//! The ledger: one record for each destination object, and one for the rates of each route.
 //!
 //! It saves work; no guarantee about the destination rests on it. Losing it costs looks and copies, never an object.
 
@@ -16,6 +16,7 @@ pub use store::OpenError;
 
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
+use longhaul_core::rate::{RateKey, Rates};
 use std::fmt;
 
 /// Why the ledger did not do what was asked.
@@ -87,4 +88,11 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Of two writers that expect the same, at most one succeeds, unless both write the very same record: then both may
     /// be told so, since a store cannot tell the second from a repetition of the first. Records name their execution.
     async fn put(&self, record: &JobRecord, expected: Expected) -> Result<JobRecord, LedgerError>;
+
+    /// What connections of a route carried lately; [`Rates::none`] where nothing is known.
+    async fn rates(&self, key: &RateKey) -> Result<Rates, LedgerError>;
+
+    /// Writes `rates` with their revision raised by one, if the store still holds the revision that they were made
+    /// from; [`LedgerError::Conflict`] if it does not. Of twins one is written, and nothing is lost by the other.
+    async fn put_rates(&self, rates: &Rates) -> Result<(), LedgerError>;
 }

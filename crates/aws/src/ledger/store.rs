@@ -3,15 +3,19 @@
 use super::LedgerError;
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
+use longhaul_core::rate::{RateKey, Rates};
 use redb::backends::InMemoryBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
 };
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Ledger key -> the record as JSON.
 const RECORDS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("records");
+/// Key of a route's rates -> the rates as JSON.
+const RATES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rates");
 
 /// Memory for pages of the database, in bytes. redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 16 << 20;
@@ -74,11 +78,16 @@ impl Store {
         database.map_err(|error| error.to_string()).and_then(Self::prepared)
     }
 
-    /// Creates the table: a read of a table that no write has made is an error.
+    /// Creates the tables: a read of a table that no write has made is an error.
     fn prepared(database: Database) -> Result<Self, String> {
-        let store = Self(database);
-        store.write([]).map_err(|error| error.to_string())?;
-        Ok(store)
+        let create = || {
+            let transaction = database.begin_write().map_err(broken)?;
+            transaction.open_table(RECORDS).map_err(broken)?;
+            transaction.open_table(RATES).map_err(broken)?;
+            transaction.commit().map_err(broken)
+        };
+        create().map_err(|error: LedgerError| error.to_string())?;
+        Ok(Self(database))
     }
 
     /// The records of `keys`, in their order, all of one moment.
@@ -114,9 +123,37 @@ impl Store {
         }
         transaction.commit().map_err(broken)
     }
+
+    /// The rates of a route.
+    pub(super) fn rates(&self, key: &RateKey) -> Result<Rates, LedgerError> {
+        let table = self.0.begin_read().map_err(broken)?.open_table(RATES).map_err(broken)?;
+        let found = table.get(key.as_str()).map_err(broken)?;
+        found.map_or_else(|| Ok(Rates::none(key.clone())), |json| decode(json.value()))
+    }
+
+    /// Writes the rates of a route, if the revision held is the one they were made from. One writer at a time: redb
+    /// lets no second begin.
+    pub(super) fn write_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
+        let written = Rates { revision: rates.revision + 1, ..rates.clone() };
+        let json = serde_json::to_vec(&written)
+            .map_err(|error| LedgerError::Rejected(format!("rates cannot be written as JSON: {error}")))?;
+        let transaction = self.0.begin_write().map_err(broken)?;
+        {
+            let mut table = transaction.open_table(RATES).map_err(broken)?;
+            let held = match table.get(rates.key.as_str()).map_err(broken)? {
+                Some(json) => decode::<Rates>(json.value())?.revision,
+                None => 0,
+            };
+            if held != rates.revision {
+                return Err(LedgerError::Conflict);
+            }
+            table.insert(rates.key.as_str(), json.as_slice()).map_err(broken)?;
+        }
+        transaction.commit().map_err(broken)
+    }
 }
 
-fn decode(json: &[u8]) -> Result<JobRecord, LedgerError> {
+fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, LedgerError> {
     serde_json::from_slice(json).map_err(|error| LedgerError::Rejected(format!("a record cannot be read: {error}")))
 }
 

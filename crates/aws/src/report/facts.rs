@@ -59,6 +59,7 @@ pub(crate) async fn gather(
         counts: Default::default(),
         unscanned: 0,
         deletions: None,
+        uploads: Default::default(),
         // Where no deletions were asked for, what a former state left there are the scans.
         deletions_broken: (input.results.iter().find_map(|end| end.error.as_ref()))
             .filter(|_| run.request.delete.is_some())

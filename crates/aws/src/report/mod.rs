@@ -3,6 +3,7 @@
 pub(crate) mod facts;
 pub(crate) mod ground;
 pub(crate) mod groups;
+pub(crate) mod open;
 pub(crate) mod parked;
 pub(crate) mod written;
 

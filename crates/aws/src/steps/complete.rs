@@ -17,6 +17,7 @@ use longhaul_core::etag::{ETag, Encryption, composed};
 use longhaul_core::integrity::{Checksums, Facts, PartProof, checksums, combined, crc64nvme_of, proof};
 use longhaul_core::job::JobRecord;
 use longhaul_core::layout::PartRange;
+use longhaul_core::names::short_execution;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason};
 use longhaul_core::tally::Tally;
 
@@ -133,6 +134,7 @@ impl Both<'_> {
         let object = &large.object;
         let source = match self.source.head(&object.offer.key, None).await {
             Err(error) if error.name == ErrorName::SourceGone => {
+                self.forsake(object).await;
                 let outcome = Outcome::Skipped { reason: SkipReason::SourceGone };
                 return self.ended(&large, outcome, Learnt::default()).await;
             }
@@ -148,11 +150,20 @@ impl Both<'_> {
             && object.source.is_still(&source.identity)
             && let Some(proof) = proven(object, &source, &stands, job.as_ref())
         {
+            self.forsake(object).await;
             let learnt = learnt(object, &stands);
             let outcome = Outcome::Migrated { bytes: object.layout.size(), proof };
             return self.ended(&large, outcome, learnt).await;
         }
         Ok(again_or_settle(large, error.caught()))
+    }
+
+    /// Aborts an upload that was said to be gone, before the ledger forgets it: a store may have said so too early. Best
+    /// effort, as nothing depends on it.
+    async fn forsake(&self, object: &LargeObject) {
+        if let Err(error) = self.destination.abort(&object.destination_key, &object.upload_id).await {
+            tracing::warn!(key = object.offer.key, upload = object.upload_id, %error, "upload not aborted");
+        }
     }
 
     /// Every part is there: prove, complete, prove again.
@@ -268,7 +279,9 @@ impl Both<'_> {
         };
         if stands.etag != *etag {
             // Somebody wrote after us: ours was complete, and what stands now is theirs to answer for.
-            tracing::warn!(key = object.offer.key, ours = %etag, stands = %stands.etag, "overwritten after completion");
+            let (execution, bucket, key) =
+                (short_execution(&object.execution), &object.offer.bucket, &object.offer.key);
+            tracing::warn!(execution, bucket, key, ours = %etag, stands = %stands.etag, "overwritten after completion");
         } else if stands.size != object.layout.size() || checksums(&source.facts(), &stands) == Checksums::Different {
             let told = format!(
                 "{} bytes with {:?} stand at the destination, {} with {:?} at the source",
@@ -307,13 +320,17 @@ impl Both<'_> {
     async fn mismatch(&self, large: Large, told: String) -> Result<ItemState, StepError> {
         let object = &large.object;
         self.destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
-        tracing::error!(key = object.offer.key, told, "mismatch");
+        let LargeObject { offer, execution, upload_id, .. } = object;
+        let (execution, bucket, key) = (short_execution(execution), offer.bucket.as_str(), offer.key.as_str());
+        tracing::error!(execution, bucket, key, upload_id, reason = told, "mismatch");
         Ok(again_or_settle(large, StepError::new(ErrorName::ChecksumMismatch, told).caught()))
     }
 
     async fn ended(&self, large: &Large, outcome: Outcome, learnt: Learnt) -> Result<ItemState, StepError> {
         let object = &large.object;
-        let offered = Offered { offer: &object.offer, route: Some(&object.route), execution: &object.execution };
+        let LargeObject { offer, route, execution, run, upload_id, .. } = object;
+        let offered = Offered { offer, route: Some(route), execution, run: run.as_ref() };
+        let learnt = Learnt { upload_id: Some(upload_id.clone()), ..learnt };
         let tally = record(self.clients, self.context, offered, &outcome, learnt, None).await?;
         let ms = self.context.clock.now_ms().saturating_sub(object.begun_ms);
         let copied = tally.migrated > 0 && object.begun_ms > 0;
@@ -327,7 +344,7 @@ fn learnt(object: &LargeObject, stands: &Facts) -> Learnt {
         source: Some(object.source.clone()),
         destination_etag: Some(stands.etag.clone()),
         checksum: stands.checksum.clone(),
-        begun_ms: None,
+        ..Learnt::default()
     }
 }
 
@@ -355,11 +372,14 @@ fn again_or_settle(large: Large, error: CaughtError) -> ItemState {
     if object.replans >= REPLANS_MAX {
         return settled(large, error);
     }
-    tracing::warn!(key = object.offer.key, error = error.error, reason = error.cause, "planned again");
+    let LargeObject { offer, execution, upload_id, .. } = object;
+    let (execution, bucket, key) = (short_execution(execution), offer.bucket.as_str(), offer.key.as_str());
+    tracing::warn!(execution, bucket, key, upload_id, error = error.error, reason = error.cause, "planned again");
     ItemState::PlanAgain(Box::new(Again {
         offer: object.offer.clone(),
         route: object.route.clone(),
         execution: object.execution.clone(),
+        run: object.run.clone(),
         most_ranges: object.most_ranges,
         replans: object.replans + 1,
         tally: large.tally,

@@ -142,7 +142,7 @@ struct Copy<'a> {
 
 /// What one try gave.
 enum Tried {
-    Outcome(Outcome, Learnt),
+    Outcome(Outcome, Box<Learnt>),
     Large(u64),
 }
 
@@ -154,7 +154,7 @@ impl Copy<'_> {
         }
         let begun_ms = self.context.clock.now_ms();
         let (outcome, learnt) = match self.with_retries(known.as_ref()).await {
-            Ok(Tried::Outcome(outcome, learnt)) => (outcome, learnt),
+            Ok(Tried::Outcome(outcome, learnt)) => (outcome, *learnt),
             Ok(Tried::Large(size)) => {
                 return Ended::Large(ObjectRef { size: Some(size), ..self.object.clone() });
             }
@@ -177,7 +177,8 @@ impl Copy<'_> {
             }
             other => other,
         };
-        let offered = Offered { offer: self.object, route: Some(&self.batch.route), execution: &self.batch.execution };
+        let Batch { route, execution, run, .. } = self.batch;
+        let offered = Offered { offer: self.object, route: Some(route), execution, run: run.as_ref() };
         let learnt = Learnt { begun_ms: Some(begun_ms), ..learnt };
         match record(self.clients, self.context, offered, &outcome, learnt, Some(known)).await {
             Ok(tally) => Ended::Outcome(tally, self.context.clock.now_ms().saturating_sub(begun_ms)),
@@ -281,9 +282,9 @@ impl Copy<'_> {
                     source: pair.map(|(source, _)| source.clone()),
                     destination_etag: pair.map(|(_, etag)| etag.clone()),
                     checksum: known.and_then(|record| record.checksum.clone()),
-                    begun_ms: None,
+                    ..Learnt::default()
                 };
-                return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, learnt));
+                return Ok(Tried::Outcome(Outcome::Unchanged { proof: Proof::Ledger }, Box::new(learnt)));
             }
         };
         if let Some(tried) = self.without_write(key, known, stands, &look).await {
@@ -349,7 +350,7 @@ impl Copy<'_> {
             abandon(self.destination, key, known).await;
         }
         if let Some((outcome, learnt)) = without_copy(self.batch.route.options.overwrite, look, stands, known) {
-            return Some(Tried::Outcome(outcome, learnt));
+            return Some(Tried::Outcome(outcome, Box::new(learnt)));
         }
         let size = look.identity.size;
         (size > SMALL_MAX).then_some(Tried::Large(size))
@@ -437,7 +438,7 @@ fn migrated(look: &SourceLook, held: Facts, made: Proof) -> Tried {
         checksum: held.checksum,
         ..Learnt::default()
     };
-    Tried::Outcome(Outcome::Migrated { bytes: held.size, proof }, learnt)
+    Tried::Outcome(Outcome::Migrated { bytes: held.size, proof }, Box::new(learnt))
 }
 
 /// A body up to this size is held in memory, so that the SDK can send it again, in bytes.

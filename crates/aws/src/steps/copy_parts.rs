@@ -1,6 +1,7 @@
 //! Copies the missing parts of one range, many at once.
 
 use super::large::{has_right_size, trusted};
+use super::rate::remember;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::Destination;
@@ -52,11 +53,14 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
         by_store: &by_store,
     };
     let begun: Vec<u32> = missing.iter().copied().collect();
-    let Copied { sent, held, error } = copy_all(copying, &begun, &unproven).await;
+    let Copied { sent, held, error, rate } = copy_all(copying, &begun, &unproven).await;
     context.count(Tally { parts_held: held.len() as u64, ..Tally::default() });
     tally.parts_held += held.len() as u64;
     tally.parts += sent.len() as u64;
     let by_store = by_store.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(rate) = rate.filter(|_| by_store.is_empty()) {
+        remember(clients, context, &object.route, rate).await;
+    }
     let (copied, moved): (Vec<u32>, Vec<u32>) = sent.keys().partition(|number| by_store.contains(number));
     tally.server_side += copied.len() as u64;
     tally.bytes_up +=

@@ -1,5 +1,6 @@
 //! Plans one large object: looks at both sides, finds or begins its upload, lays out what is missing.
 
+use super::rate::rate_for;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::destination::{Begun, Destination, HeldPart};
@@ -8,6 +9,7 @@ use crate::error::StepError;
 use crate::ledger::{Expected, LedgerError};
 use crate::outcomes::Learnt;
 use crate::source::{Source, SourceLook};
+use longhaul_core::backfill::run::RunRef;
 use longhaul_core::classify::{Class, SMALL_MAX};
 use longhaul_core::config::{Overwrite, Route};
 use longhaul_core::contract::{Large, LargeObject, Seen};
@@ -15,10 +17,12 @@ use longhaul_core::error::ErrorName;
 use longhaul_core::etag::Encryption;
 use longhaul_core::integrity::{Facts, PartProof, proof};
 use longhaul_core::job::{JobRecord, SourceIdentity, UploadRecord};
-use longhaul_core::layout::{HeldParts, PART_DEFAULT, PartLayout, PartRange, RANGES_MAX, ranges_for};
-use longhaul_core::names::LedgerKey;
+use longhaul_core::layout::{HeldParts, LayoutError, PART_DEFAULT, PartLayout, PartRange, RANGES_MAX, ranges_for};
+use longhaul_core::names::{LedgerKey, short_execution};
 use longhaul_core::outcome::{Outcome, SkipReason, Status};
+use longhaul_core::rate::{fits, fitting};
 use longhaul_core::request::ObjectRef;
+use longhaul_core::tally::Tally;
 
 /// What planning a large object gave.
 pub(super) enum Planned {
@@ -26,6 +30,8 @@ pub(super) enum Planned {
     Work(Box<Large>),
     /// It needs no copy.
     Ended(Outcome, Box<Learnt>),
+    /// This execution has ended it already, in an earlier run of this step or one at the same time.
+    Had(Tally),
     /// It is a small object by now.
     Small(ObjectRef),
 }
@@ -35,6 +41,7 @@ pub(super) struct ToPlan<'a> {
     pub(super) offer: &'a ObjectRef,
     pub(super) route: &'a Route,
     pub(super) execution: &'a str,
+    pub(super) run: Option<&'a RunRef>,
     pub(super) replans: u32,
 }
 
@@ -56,7 +63,7 @@ pub(super) fn without_copy(
                 source: Some(source.identity.clone()),
                 destination_etag: Some(destination.etag.clone()),
                 checksum: destination.checksum.clone(),
-                begun_ms: None,
+                ..Learnt::default()
             },
         )),
         (Overwrite::Never, None) => Some((Outcome::Skipped { reason: SkipReason::Exists }, Learnt::default())),
@@ -64,21 +71,34 @@ pub(super) fn without_copy(
 }
 
 /// Looks at the destination, then at the source (rule 2), and lays out the work. A source that changes or goes between
-/// two looks is looked at once more.
+/// two looks is looked at once more. Whoever loses the race for the ledger looks at both sides again: the winner may
+/// have ended the object meanwhile.
 pub(super) async fn plan_large(
     clients: &Clients,
     context: &Context,
     to_plan: &ToPlan<'_>,
 ) -> Result<Planned, StepError> {
-    match look_and_plan(clients, context, to_plan).await {
-        Err(error) if matches!(error.name, ErrorName::SourceChanged | ErrorName::SourceGone) => {
-            look_and_plan(clients, context, to_plan).await
+    const RACES: u32 = 4;
+    let (mut races, mut moved) = (0, false);
+    loop {
+        match look_and_plan(clients, context, to_plan).await {
+            Ok(Some(planned)) => return Ok(planned),
+            Ok(None) if races + 1 < RACES => races += 1,
+            Ok(None) => return Err(LedgerError::Conflict.into()),
+            Err(error) if !moved && matches!(error.name, ErrorName::SourceChanged | ErrorName::SourceGone) => {
+                moved = true;
+            }
+            Err(error) => return Err(error),
         }
-        other => other,
     }
 }
 
-async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_>) -> Result<Planned, StepError> {
+/// `None` where somebody else wrote the ledger's record meanwhile.
+async fn look_and_plan(
+    clients: &Clients,
+    context: &Context,
+    to_plan: &ToPlan<'_>,
+) -> Result<Option<Planned>, StepError> {
     let ToPlan { offer, route, .. } = to_plan;
     let destination_key = route.destination_key(&offer.key)?;
     let key = LedgerKey::new(&route.destination, &destination_key);
@@ -86,12 +106,15 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
     let destination = Destination::connect(clients, &route.destination).await?;
 
     let record = clients.ledger.get(&key).await?;
+    if let Some(outcome) = record.as_ref().and_then(|record| record.outcome_of(to_plan.execution)) {
+        return Ok(Some(Planned::Had(outcome.tally())));
+    }
     let stands = destination.head(&destination_key).await?;
     let look = match source.head(&offer.key, None).await {
         Err(error) if error.name == ErrorName::SourceGone => {
             abandon(&destination, &destination_key, record.as_ref()).await;
             let outcome = Outcome::Skipped { reason: SkipReason::SourceGone };
-            return Ok(Planned::Ended(outcome, Box::default()));
+            return Ok(Some(Planned::Ended(outcome, Box::default())));
         }
         other => other?,
     };
@@ -101,19 +124,21 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         abandon(&destination, &destination_key, record.as_ref()).await;
     }
     if let Some((outcome, learnt)) = ended {
-        return Ok(Planned::Ended(outcome, Box::new(learnt)));
+        return Ok(Some(Planned::Ended(outcome, Box::new(learnt))));
     }
     if !is_large {
         let size = Some(look.identity.size);
-        return Ok(Planned::Small(ObjectRef { size, ..(*offer).clone() }));
+        return Ok(Some(Planned::Small(ObjectRef { size, ..(*offer).clone() })));
     }
     let seen = stands.map_or(Seen::Absent, |facts| Seen::Present(facts.etag));
     let upload =
         find_or_begin(clients, context, to_plan, &key, &destination_key, &source, &destination, &look, record).await?;
+    let Some(upload) = upload else { return Ok(None) };
     let object = LargeObject {
         offer: (*offer).clone(),
         route: (*route).clone(),
         execution: to_plan.execution.to_owned(),
+        run: to_plan.run.cloned(),
         source: upload.source,
         destination_key,
         seen,
@@ -130,7 +155,7 @@ async fn look_and_plan(clients: &Clients, context: &Context, to_plan: &ToPlan<'_
         begun_ms: context.clock.now_ms(),
         replans: to_plan.replans,
     };
-    Ok(Planned::Work(Box::new(laid_out(object, &upload.held))))
+    Ok(Some(Planned::Work(Box::new(laid_out(object, &upload.held)))))
 }
 
 /// The ranges of parts that an upload misses.
@@ -177,7 +202,7 @@ struct Upload {
 }
 
 /// The upload that the ledger ties to this very source version, if the destination still holds it; else a new one.
-/// Whoever loses the race for the ledger aborts its own upload and takes the winner's.
+/// Whoever loses the race for the ledger aborts its own upload: `None`.
 #[expect(clippy::too_many_arguments, reason = "what plan_large has looked up, used once")]
 async fn find_or_begin(
     clients: &Clients,
@@ -188,72 +213,63 @@ async fn find_or_begin(
     source: &Source,
     destination: &Destination,
     look: &SourceLook,
-    mut record: Option<JobRecord>,
-) -> Result<Upload, StepError> {
-    const RACES: usize = 4;
+    record: Option<JobRecord>,
+) -> Result<Option<Upload>, StepError> {
     let ToPlan { offer, route, execution, .. } = to_plan;
-    let mut pinned = None;
-    for _ in 0..RACES {
-        let expected = record.as_ref().map_or(Expected::Absent, |record| Expected::Revision(record.revision));
-        let now = context.clock.now_ms();
-        let mut next =
-            record.clone().unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now));
-        if let Some((upload, identity)) = resumable(&next, look) {
-            let whole = PartRange { first: 1, last: upload.layout.count() };
-            match destination.list_parts(destination_key, &upload.upload_id, whole).await {
-                Ok(held) => {
-                    begin(&mut next, offer, execution, now);
-                    match clients.ledger.put(&next, expected).await {
-                        Ok(_) => {
-                            tracing::info!(key = offer.key, held = held.len(), "upload resumed");
-                            return Ok(Upload { record: upload, source: identity, held });
-                        }
-                        Err(LedgerError::Conflict) => {
-                            record = clients.ledger.get(key).await?;
-                            continue;
-                        }
-                        Err(error) => return Err(error.into()),
+    let expected = record.as_ref().map_or(Expected::Absent, |record| Expected::Revision(record.revision));
+    let now = context.clock.now_ms();
+    let mut next =
+        record.clone().unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now));
+    if let Some((upload, identity)) = resumable(&next, look) {
+        let whole = PartRange { first: 1, last: upload.layout.count() };
+        match destination.list_parts(destination_key, &upload.upload_id, whole).await {
+            Ok(held) => {
+                begin(&mut next, offer, execution, now);
+                return match clients.ledger.put(&next, expected).await {
+                    Ok(_) => {
+                        let (execution, upload_id) = (short_execution(execution), upload.upload_id.as_str());
+                        let (bucket, key, held_parts) = (offer.bucket.as_str(), offer.key.as_str(), held.len());
+                        tracing::info!(execution, bucket, key, upload_id, held_parts, "upload resumed");
+                        Ok(Some(Upload { record: upload, source: identity, held }))
                     }
-                }
-                Err(error) if error.name == ErrorName::UploadGone => {}
-                Err(error) => return Err(error),
+                    Err(LedgerError::Conflict) => Ok(None),
+                    Err(error) => Err(error.into()),
+                };
             }
-        } else {
-            abandon(destination, destination_key, record.as_ref()).await;
+            // A store may say so too early, and the ledger is about to forget the upload.
+            Err(error) if error.name == ErrorName::UploadGone => {
+                abandon(destination, destination_key, record.as_ref()).await;
+            }
+            Err(error) => return Err(error),
         }
-        let identity = match &pinned {
-            Some(identity) => identity,
-            None => pinned.insert(source.pinned(&offer.key, &look.identity).await?),
-        };
-        let metadata = source.metadata(&offer.key, look).await?;
-        let begun = destination.create_upload(destination_key, &metadata, &route.options).await?;
-        let (layout, mirrored) = match layout_for(source, &offer.key, identity, route, &begun).await {
-            Ok(layout) => layout,
-            Err(error) => {
-                destination.abort(destination_key, &begun.upload_id).await?;
-                return Err(error);
-            }
-        };
-        let Begun { upload_id, encryption, trailing_checksum } = begun;
-        let upload = UploadRecord { upload_id, layout, mirrored, encryption, trailing_checksum };
-        begin(&mut next, offer, execution, now);
-        next.source = Some(identity.clone());
-        next.bytes = identity.size;
-        next.destination_etag = None;
-        next.upload = Some(upload.clone());
-        match clients.ledger.put(&next, expected).await {
-            Ok(_) => return Ok(Upload { record: upload, source: identity.clone(), held: Vec::new() }),
-            Err(error) => {
-                // Nobody else knows this upload.
-                destination.abort(destination_key, &upload.upload_id).await?;
-                if error != LedgerError::Conflict {
-                    return Err(error.into());
-                }
-                record = clients.ledger.get(key).await?;
-            }
+    } else {
+        abandon(destination, destination_key, record.as_ref()).await;
+    }
+    let identity = source.pinned(&offer.key, &look.identity).await?;
+    let metadata = source.metadata(&offer.key, look).await?;
+    let begun = destination.create_upload(destination_key, &metadata, &route.options).await?;
+    let (layout, mirrored) = match layout_for(clients, context, source, &offer.key, &identity, route, &begun).await {
+        Ok(layout) => layout,
+        Err(error) => {
+            destination.abort(destination_key, &begun.upload_id).await?;
+            return Err(error);
+        }
+    };
+    let Begun { upload_id, encryption, trailing_checksum } = begun;
+    let upload = UploadRecord { upload_id, layout, mirrored, encryption, trailing_checksum };
+    begin(&mut next, offer, execution, now);
+    next.source = Some(identity.clone());
+    next.bytes = identity.size;
+    next.destination_etag = None;
+    next.upload = Some(upload.clone());
+    match clients.ledger.put(&next, expected).await {
+        Ok(_) => Ok(Some(Upload { record: upload, source: identity, held: Vec::new() })),
+        Err(error) => {
+            // Nobody else knows this upload.
+            destination.abort(destination_key, &upload.upload_id).await?;
+            if error == LedgerError::Conflict { Ok(None) } else { Err(error.into()) }
         }
     }
-    Err(LedgerError::Conflict.into())
 }
 
 fn begin(record: &mut JobRecord, offer: &ObjectRef, execution: &str, now: u64) {
@@ -291,7 +307,7 @@ pub(super) async fn abandon(destination: &Destination, destination_key: &str, re
     if let Some(upload) = record.and_then(|record| record.upload.as_ref())
         && let Err(error) = destination.abort(destination_key, &upload.upload_id).await
     {
-        tracing::warn!(key = destination_key, upload = upload.upload_id, %error, "old upload not aborted");
+        tracing::warn!(destination_key, upload_id = upload.upload_id, %error, "old upload not aborted");
     }
 }
 
@@ -307,8 +323,11 @@ pub(super) async fn abandon_gone(clients: &Clients, route: &Route, key: &str) ->
 }
 
 /// The source's own layout where that makes the ETags equal and it may be mirrored, else parts of the configured size;
-/// and which of the two it is.
+/// and which of the two it is. Neither has parts that a connection of the route would not carry in time: fails as
+/// `TooSlow` where only such parts would do (rule 18).
 async fn layout_for(
+    clients: &Clients,
+    context: &Context,
     source: &Source,
     key: &str,
     identity: &SourceIdentity,
@@ -323,13 +342,21 @@ async fn layout_for(
             Err(error) => return Err(error),
         };
         if let Some(layout) = PartLayout::mirrored(identity.size, &identity.etag, parts, first) {
-            return Ok((layout, true));
+            if fits(layout.part_size(), rate_for(clients, context, route, &layout).await) {
+                return Ok((layout, true));
+            }
+            tracing::info!(key, part_size = layout.part_size(), "the source's parts are too large for the route");
         }
     }
     let wanted = route.options.part_size.unwrap_or(PART_DEFAULT);
     let ahead = PartProof::of(begun.trailing_checksum, begun.encryption) == PartProof::Ahead;
     let wanted = if ahead { wanted.min(BUFFER_MAX) } else { wanted };
-    let layout = PartLayout::new(identity.size, wanted).map_err(|error| StepError::rejected(error.to_string()))?;
+    let refused = |error: LayoutError| StepError::rejected(error.to_string());
+    let layout = PartLayout::new(identity.size, wanted).map_err(refused)?;
+    let rate = rate_for(clients, context, route, &layout).await;
+    let layout = fitting(identity.size, wanted, rate)
+        .map_err(refused)?
+        .map_err(|error| StepError::new(ErrorName::TooSlow, error.to_string()))?;
     if ahead && layout.part_size() > BUFFER_MAX {
         return Err(StepError::rejected(format!(
             "parts of {} bytes, to a store whose ETags are no MD5s and that takes no trailing checksum: a copy could \

@@ -11,6 +11,7 @@ mod intake;
 mod large;
 mod objects;
 mod plan;
+mod rate;
 mod record;
 mod report;
 mod run_item;

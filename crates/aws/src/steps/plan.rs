@@ -10,6 +10,7 @@ use crate::outcomes::{Learnt, Offered, failed, record};
 use crate::source::Source;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
+use longhaul_core::backfill::run::RunRef;
 use longhaul_core::classify::SMALL_MAX;
 use longhaul_core::config::{Config, Route};
 use longhaul_core::contract::{
@@ -19,7 +20,7 @@ use longhaul_core::contract::{
 };
 use longhaul_core::error::ErrorName;
 use longhaul_core::layout::PartRange;
-use longhaul_core::names::plan_key;
+use longhaul_core::names::{plan_key, short_execution};
 use longhaul_core::outcome::{Outcome, SkipReason};
 use longhaul_core::request::{ManifestRef, ObjectRef, Request, deduplicated};
 use longhaul_core::tally::Tally;
@@ -66,6 +67,19 @@ async fn take(clients: &Clients, request: Request) -> Result<Taken, StepError> {
     Ok(Taken { objects, repeated, left, manifests: unread })
 }
 
+/// Who plans.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    execution: &'a str,
+    run: Option<&'a RunRef>,
+}
+
+impl<'a> By<'a> {
+    fn offered(self, offer: &'a ObjectRef, route: &'a Route) -> Offered<'a> {
+        Offered { offer, route: Some(route), execution: self.execution, run: self.run }
+    }
+}
+
 /// An object, its route, and how it is to be copied.
 struct Routed {
     offer: ObjectRef,
@@ -77,6 +91,7 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
     let (request, header) = opened(clients, Request::from_value(&input.request)?).await?;
     let execution = input.execution;
     let (given, run) = (request.route.clone(), request.run.clone());
+    let of_run = run.as_ref().map(RunRef::from);
     if let Some(item) = &run
         && let Some(idle) = idle(clients, item, header.as_ref()).await?
     {
@@ -84,7 +99,8 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
             Idle::Held => Tally { held: header.map_or(0, |header| u64::from(header.objects)), ..Tally::default() },
             Idle::Done => Tally::default(),
         };
-        tracing::info!(execution, manifest = item.manifest, held = tally.held, "nothing to do");
+        let (execution, run, attempt) = (short_execution(&execution), item.name.as_str(), item.attempt);
+        tracing::info!(execution, run, attempt, manifest = item.manifest, held = tally.held, "nothing to do");
         // Without the manifest's name: what an earlier attempt recorded for it stands.
         return Ok(Work {
             next: WorkTag::Work,
@@ -119,13 +135,14 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
             }
             Err(unrouted) => {
                 let route = unrouted.route.as_ref();
-                let offered = Offered { offer: &offer, route, execution: &execution };
+                let offered = Offered { offer: &offer, route, execution: &execution, run: of_run.as_ref() };
                 let outcome = failed(unrouted.error.failure());
                 tally += record(clients, context, offered, &outcome, Learnt::default(), None).await?;
             }
         }
     }
-    tally += measure(clients, context, &routes, &execution, &mut routed).await?;
+    let by = By { execution: &execution, run: of_run.as_ref() };
+    tally += measure(clients, context, &routes, by, &mut routed).await?;
 
     let (mut small, large): (Vec<_>, Vec<_>) =
         routed.into_iter().partition(|routed| routed.offer.size.is_some_and(|size| size <= SMALL_MAX));
@@ -136,9 +153,10 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
     let begun_ms = context.clock.now_ms();
     let planned: Vec<(Routed, Result<Planned, StepError>)> = stream::iter(large)
         .map(|routed| {
-            let (route, execution) = (&routes[routed.route], &execution);
+            let route = &routes[routed.route];
             async move {
-                let to_plan = ToPlan { offer: &routed.offer, route, execution, replans: 0 };
+                let By { execution, run } = by;
+                let to_plan = ToPlan { offer: &routed.offer, route, execution, run, replans: 0 };
                 let planned = plan_large(clients, context, &to_plan).await;
                 (routed, planned)
             }
@@ -148,10 +166,11 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
         .collect()
         .await;
     for (routed, planned) in planned {
-        let offered = Offered { offer: &routed.offer, route: Some(&routes[routed.route]), execution: &execution };
+        let offered = by.offered(&routed.offer, &routes[routed.route]);
         match planned {
             Ok(Planned::Work(large)) => work.push(ItemState::CopyParts(large)),
             Ok(Planned::Small(offer)) => small.push(Routed { offer, route: routed.route }),
+            Ok(Planned::Had(had)) => tally += had,
             Ok(Planned::Ended(outcome, learnt)) => {
                 let learnt = Learnt { begun_ms: Some(begun_ms), ..*learnt };
                 tally += record(clients, context, offered, &outcome, learnt, None).await?;
@@ -165,12 +184,14 @@ async fn plan_request(clients: &Clients, context: &Context, input: PlanRequest) 
         }
     }
     share_ranges(&mut work);
-    let batches = batches(small, &routes, &execution, ITEMS_MAX - work.len());
+    let batches = batches(small, &routes, by, ITEMS_MAX - work.len());
     work.extend(placed(clients, &execution, batches.batches).await?);
     left.extend(batches.left.into_iter().map(|routed| routed.offer));
     let mut rest = spill(clients, left, REST_MAX_BYTES).await?;
     rest.manifests.extend(manifests);
-    tracing::info!(execution, items = work.len(), ended = tally.objects(), rest = !rest.is_empty(), "planned");
+    let (name, attempt) = (by.run.map(|run| run.name.as_str()), by.run.map(|run| run.attempt));
+    let (execution, items, ended) = (short_execution(&execution), work.len(), tally.objects());
+    tracing::info!(execution, run = name, attempt, items, ended, rest = !rest.is_empty(), "planned");
     Ok(Work { next: WorkTag::Work, work, max_concurrency: ITEMS_AT_ONCE, tally, rest, route: given, run })
 }
 
@@ -203,7 +224,7 @@ async fn measure(
     clients: &Clients,
     context: &Context,
     routes: &[Route],
-    execution: &str,
+    by: By<'_>,
     routed: &mut Vec<Routed>,
 ) -> Result<Tally, StepError> {
     let looks: Vec<(usize, Result<u64, StepError>)> = stream::iter(routed.iter().enumerate())
@@ -240,7 +261,7 @@ async fn measure(
             Err(error) => failed(error.failure()),
         };
         let Routed { offer, route } = &routed[index];
-        let offered = Offered { offer, route: Some(&routes[*route]), execution };
+        let offered = by.offered(offer, &routes[*route]);
         let learnt = Learnt { begun_ms: Some(context.clock.now_ms()), ..Learnt::default() };
         tally += record(clients, context, offered, &outcome, learnt, None).await?;
         ended.push(index);
@@ -282,7 +303,7 @@ struct Batches {
 }
 
 /// Batches of one route each, at most `most` of them.
-fn batches(small: Vec<Routed>, routes: &[Route], execution: &str, most: usize) -> Batches {
+fn batches(small: Vec<Routed>, routes: &[Route], by: By<'_>, most: usize) -> Batches {
     let mut all = Batches { batches: Vec::new(), left: Vec::new() };
     let mut small = small;
     small.sort_by_key(|routed| routed.route);
@@ -290,7 +311,8 @@ fn batches(small: Vec<Routed>, routes: &[Route], execution: &str, most: usize) -
     let close = |all: &mut Batches, route: usize, objects: Vec<ObjectRef>| {
         all.batches.push(Batch {
             route: routes[route].clone(),
-            execution: execution.to_owned(),
+            execution: by.execution.to_owned(),
+            run: by.run.cloned(),
             objects: BatchObjects::Inline(objects),
             idle: 0,
             tally: Tally::default(),
@@ -354,8 +376,9 @@ async fn placed(clients: &Clients, execution: &str, batches: Vec<Batch>) -> Resu
 }
 
 async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Result<ItemState, StepError> {
-    let Again { offer, route, execution, most_ranges, replans, tally } = again;
-    let to_plan = ToPlan { offer: &offer, route: &route, execution: &execution, replans };
+    let Again { offer, route, execution, run, most_ranges, replans, tally } = again;
+    let by = By { execution: &execution, run: run.as_ref() };
+    let to_plan = ToPlan { offer: &offer, route: &route, execution: &execution, run: by.run, replans };
     match plan_large(clients, context, &to_plan).await? {
         Planned::Work(mut large) => {
             large.object.most_ranges = most_ranges;
@@ -364,14 +387,16 @@ async fn plan_again(clients: &Clients, context: &Context, again: Again) -> Resul
             large.tally = tally;
             Ok(ItemState::CopyParts(large))
         }
+        Planned::Had(had) => Ok(ItemState::Done(Done { tally: tally + had, ..Done::default() })),
         Planned::Ended(outcome, learnt) => {
-            let offered = Offered { offer: &offer, route: Some(&route), execution: &execution };
+            let offered = by.offered(&offer, &route);
             let tally = tally + record(clients, context, offered, &outcome, *learnt, None).await?;
             Ok(ItemState::Done(Done { tally, ..Done::default() }))
         }
         Planned::Small(offer) => Ok(ItemState::CopyObjects(Batch {
             route,
             execution,
+            run,
             objects: BatchObjects::Inline(vec![offer]),
             idle: 0,
             tally,
@@ -404,7 +429,7 @@ mod tests {
     #[test]
     fn rule_13_batches_hold_one_route_and_stay_in_their_bounds() {
         let small = (0..1_200).map(|n| routed(n % 2, 1)).collect();
-        let all = batches(small, &routes(), "e", 40);
+        let all = batches(small, &routes(), By { execution: "e", run: None }, 40);
         let counts: Vec<_> = all
             .batches
             .iter()
@@ -421,7 +446,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_for_the_successor() {
         let small = (0..1_200).map(|_| routed(0, 1)).collect();
-        let all = batches(small, &routes(), "e", 2);
+        let all = batches(small, &routes(), By { execution: "e", run: None }, 2);
         assert_eq!((all.batches.len(), all.left.len()), (2, 200));
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn record_end(clients: &Clients, context: &Context, record: Rec
         slowest,
     };
     write_outcome(clients, ended, tally, continued).await?;
-    tracing::info!(execution = short_execution(&execution), tally = %serde_json::to_string(&tally).unwrap_or_default(), "ended");
+    log(&execution, run.as_ref(), &tally, continued);
 
     let then = Verdict::of(&tally);
     let Rest { mut objects, mut manifests } = rest;
@@ -57,6 +57,14 @@ pub(super) async fn record_end(clients: &Clients, context: &Context, record: Rec
     let name = successor_name(&execution);
     let request = Request { objects, manifests, route, run, ..Request::default() };
     Ok(End::Continue(Box::new(Successor { name, request, then, tally })))
+}
+
+/// One line an execution.
+fn log(execution: &str, item: Option<&RunItem>, tally: &Tally, continued: bool) {
+    let (run, attempt) = (item.map(|item| item.name.as_str()), item.map(|item| item.attempt));
+    let Tally { migrated, unchanged, skipped, failed, bytes, .. } = *tally;
+    let execution = short_execution(execution);
+    tracing::info!(execution, run, attempt, migrated, unchanged, skipped, failed, bytes, continued, "ended");
 }
 
 /// An execution that has ended, but for its counts.

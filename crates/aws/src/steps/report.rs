@@ -7,7 +7,7 @@ use crate::report::ground::Asked;
 use crate::report::groups::Groups;
 use crate::report::parked::Progress;
 use crate::report::written::REPORT_NAMED;
-use crate::report::{READS_AT_ONCE, facts, ground, written};
+use crate::report::{READS_AT_ONCE, facts, ground, open, written};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use longhaul_core::backfill::states::{ReportInput, Reported, RunEnd};
 use longhaul_core::backfill::summary::{RunStatus, RunSummary, summarize};
@@ -51,6 +51,9 @@ pub async fn report(clients: &Clients, context: &Context, input: ReportInput) ->
         }
     }
     let mut facts = facts::gather(clients, context, run, &input, &progress).await?;
+    let (uploads, orphans) = open::look(clients, context, &facts.run).await?;
+    facts.uploads = uploads;
+    progress.sheets.extend(orphans);
     facts.report = written::names(&facts.run.name, &progress.sheets);
     let summary = summarize(facts, progress.added);
     written::sheets(clients, &summary.run, &progress.sheets).await?;

@@ -10,6 +10,7 @@ use crate::error::StepError;
 use crate::outcomes::{Learnt, Offered, exception_name, failed, ledger_key, record};
 use futures::future::ready;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use longhaul_core::backfill::run::RunRef;
 use longhaul_core::config::Route;
 use longhaul_core::contract::{
     Again, Batch, Done, ItemState, LargeObject, Rest, SettleInput, SettleItem, SettleOutput, SettleRequest, Settled,
@@ -51,7 +52,8 @@ pub async fn settle(clients: &Clients, context: &Context, input: SettleInput) ->
         SettleInput::Settle(item) => Ok(SettleOutput::Item(Box::new(settle_item(clients, context, item).await?))),
         SettleInput::SettleRequest(request) => {
             let SettleRequest { request, execution, error } = request;
-            let lost = Lost { execution: &execution, since_ms: None, failure: error.failure() };
+            let run = run_of(&request);
+            let lost = Lost { execution: &execution, run: run.as_ref(), since_ms: None, failure: error.failure() };
             Ok(SettleOutput::Settled(settle_request(clients, context, &request, &lost).await?))
         }
         SettleInput::Record(record) => Ok(SettleOutput::End(record_end(clients, context, record).await?)),
@@ -85,8 +87,13 @@ pub async fn settle_ended(clients: &Clients, context: &Context, ended: Ended) ->
     };
     let name =
         if ended.status == "TIMED_OUT" { "States.Timeout".to_owned() } else { format!("Execution{}", ended.status) };
-    let lost =
-        Lost { execution: &ended.execution, since_ms: Some(ended.started_ms), failure: Failure::new(name, told) };
+    let of_run = run.as_ref().map(RunRef::from);
+    let lost = Lost {
+        execution: &ended.execution,
+        run: of_run.as_ref(),
+        since_ms: Some(ended.started_ms),
+        failure: Failure::new(name, told),
+    };
     let settled = settle_request(clients, context, &input, &lost).await?;
     let end = EndOf {
         execution: &ended.execution,
@@ -123,9 +130,16 @@ async fn has_successor(clients: &Clients, execution: &str) -> Result<bool, StepE
     }
 }
 
+/// The run of a backfill that an execution's input names.
+fn run_of(input: &Value) -> Option<RunRef> {
+    Request::from_value(input).ok()?.run.as_ref().map(RunRef::from)
+}
+
 /// Why objects have no outcome.
 struct Lost<'a> {
     execution: &'a str,
+    /// The run of a backfill that it belongs to.
+    run: Option<&'a RunRef>,
     /// An outcome that any execution gave since then counts.
     since_ms: Option<u64>,
     failure: Failure,
@@ -156,9 +170,9 @@ async fn settle_item(clients: &Clients, context: &Context, item: SettleItem) -> 
     let done = |tally, remaining| Ok(ItemState::Done(Done { tally, remaining, slowest: None }));
     match item.item {
         ItemState::CopyObjects(batch) => {
-            let Batch { route, execution, objects, tally, remaining, .. } = batch;
+            let Batch { route, execution, run, objects, tally, remaining, .. } = batch;
             let objects = batch_objects(clients, &objects).await?.into_iter().map(|(_, object)| object).collect();
-            let lost = Lost { execution: &execution, since_ms: None, failure };
+            let lost = Lost { execution: &execution, run: run.as_ref(), since_ms: None, failure };
             let settled = settle_objects(clients, context, &route, objects, &lost).await?;
             done(tally + settled, remaining)
         }
@@ -167,8 +181,8 @@ async fn settle_item(clients: &Clients, context: &Context, item: SettleItem) -> 
             done(large.tally + settled, Rest::default())
         }
         ItemState::PlanAgain(again) => {
-            let Again { offer, route, execution, tally, .. } = *again;
-            let lost = Lost { execution: &execution, since_ms: None, failure };
+            let Again { offer, route, execution, run, tally, .. } = *again;
+            let lost = Lost { execution: &execution, run: run.as_ref(), since_ms: None, failure };
             let settled = settle_objects(clients, context, &route, vec![offer], &lost).await?;
             done(tally + settled, Rest::default())
         }
@@ -198,7 +212,8 @@ async fn settle_large(
 ) -> Result<Tally, StepError> {
     let key = ledger_key(&object.route, &object.offer.key)?;
     let known = clients.ledger.get(&key).await?;
-    let lost = Lost { execution: &object.execution, since_ms: None, failure };
+    let LargeObject { offer, route, execution, run, upload_id, .. } = object;
+    let lost = Lost { execution, run: run.as_ref(), since_ms: None, failure };
     if let Some(tally) = lost.outcome(known.as_ref()) {
         return Ok(tally);
     }
@@ -208,8 +223,9 @@ async fn settle_large(
         let destination = Destination::connect(clients, &object.route.destination).await?;
         destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
     }
-    let offered = Offered { offer: &object.offer, route: Some(&object.route), execution: &object.execution };
-    record(clients, context, offered, &failed(lost.failure), Learnt::default(), Some(known)).await
+    let offered = Offered { offer, route: Some(route), execution, run: lost.run };
+    let learnt = Learnt { upload_id: Some(upload_id.clone()), ..Learnt::default() };
+    record(clients, context, offered, &failed(lost.failure), learnt, Some(known)).await
 }
 
 async fn settle_objects(
@@ -226,7 +242,7 @@ async fn settle_objects(
             if let Some(had) = lost.outcome(known.as_ref()) {
                 return Ok(had);
             }
-            let offered = Offered { offer, route: Some(route), execution: lost.execution };
+            let offered = Offered { offer, route: Some(route), execution: lost.execution, run: lost.run };
             let outcome = failed(lost.failure.clone());
             record(clients, context, offered, &outcome, Learnt::default(), Some(known)).await
         })
@@ -248,7 +264,7 @@ async fn settle_request(
         Ok(parsed) => parsed,
         Err(error) => {
             // Nothing that could be sent again: the failed execution holds the input and the reason.
-            tracing::error!(execution = lost.execution, reason = %error, "request rejected");
+            tracing::error!(execution = short_execution(lost.execution), reason = %error, "request rejected");
             let tally = Tally { failed: 1, ..Tally::default() };
             return Ok(Settled { tally, ..Settled::default() });
         }
@@ -342,7 +358,7 @@ async fn settle_unrouted(
     let named: BTreeSet<String> = clients.work.list(&exception_prefix(lost.execution)).await?.into_iter().collect();
     let mut tally = Tally::default();
     for offer in objects {
-        let offered = Offered { offer, route: None, execution: lost.execution };
+        let offered = Offered { offer, route: None, execution: lost.execution, run: lost.run };
         let outcome = failed(lost.failure.clone());
         if named.contains(&exception_name(offered)) {
             tally += outcome.tally();

@@ -7,9 +7,11 @@
 use super::manifest::Deletion;
 use super::run::report_prefix;
 use super::summary::skip_name;
+use super::summary::words::time;
 use crate::contract::Exception;
 use crate::names::short_execution;
 use crate::outcome::Outcome;
+use crate::uploads::OpenUpload;
 use serde::{Deserialize, Serialize};
 
 /// Most lines of one object: what spreadsheets open at once.
@@ -25,6 +27,8 @@ pub enum Table {
     Failures,
     /// Destination objects to remove.
     Deletions,
+    /// Open uploads that nobody will go on with.
+    Uploads,
 }
 
 impl Table {
@@ -33,6 +37,7 @@ impl Table {
         match self {
             Self::Failures => line(&["key", "bucket", "size", "outcome", "reason", "message", "execution"]),
             Self::Deletions => line(&["key", "bucket", "sourceKey", "size", "etag"]),
+            Self::Uploads => line(&["key", "bucket", "uploadId", "initiated"]),
         }
     }
 
@@ -41,6 +46,7 @@ impl Table {
         let name = match self {
             Self::Failures => "failures",
             Self::Deletions => "deletions",
+            Self::Uploads => "uploads",
         };
         match part {
             1 => format!("{}{name}.csv", report_prefix(run)),
@@ -108,6 +114,11 @@ pub fn deletion_line(deletion: &Deletion, bucket: &str) -> String {
     line(&[&deletion.delete, bucket, &deletion.source_key, &deletion.size.to_string(), deletion.etag.as_str()])
 }
 
+/// The line of an open upload.
+pub fn upload_line(upload: &OpenUpload, bucket: &str) -> String {
+    line(&[&upload.key, bucket, &upload.upload_id, &time(upload.initiated_ms)])
+}
+
 fn line(fields: &[&str]) -> String {
     let mut writer = ::csv::WriterBuilder::new().terminator(::csv::Terminator::CRLF).from_writer(Vec::new());
     // Writing into memory does not fail, and what came in as text goes out as text.
@@ -139,6 +150,8 @@ mod tests {
         assert_eq!(exception_line(&exception("k", Outcome::Unchanged { proof: Proof::Etag }), "n"), None);
         let deletion = Deletion { delete: "p/k".into(), source_key: "k".into(), etag: ETag::new("e"), size: 3 };
         assert_eq!(deletion_line(&deletion, "b"), "p/k,b,k,3,e\r\n");
+        let upload = OpenUpload { key: "a,b".into(), upload_id: "u".into(), initiated_ms: 951_782_400_000 };
+        assert_eq!(upload_line(&upload, "b"), "\"a,b\",b,u,2000-02-29 00:00:00 UTC\r\n");
     }
 
     #[test]

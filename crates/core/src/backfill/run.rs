@@ -29,6 +29,12 @@ pub struct RunItem {
     pub manifest: String,
 }
 
+impl From<&RunItem> for RunRef {
+    fn from(item: &RunItem) -> Self {
+        Self { name: item.name.clone(), attempt: item.attempt }
+    }
+}
+
 /// What was fixed when a run began. It lies at [`run_key`], and is written once an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -36,11 +36,13 @@ pub struct StoreConfig {
     pub discard: Option<Discard>,
     /// Where tokio's clock starts, for simulations; the system's clock if absent.
     pub epoch: Option<SystemTime>,
+    /// Two stores of different salts never give the same version id, upload id or opaque ETag.
+    pub salt: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { min_part_size: MIN_PART_SIZE, complete_again: false, discard: None, epoch: None }
+        Self { min_part_size: MIN_PART_SIZE, complete_again: false, discard: None, epoch: None, salt: 0 }
     }
 }
 
@@ -274,6 +276,7 @@ impl State {
     /// Looks opaque, and is the same in the next run of the same test.
     fn id(&mut self, salt: u64) -> String {
         self.counter += 1;
+        let salt = salt ^ (self.config.salt << 8);
         format!("{:016x}{:016x}", mix(salt, self.counter), mix(!salt, self.counter))
     }
 

@@ -332,7 +332,7 @@ fn the_template_agrees() {
     let plan = "PlanFunctionArn: !GetAtt Plan.Arn";
     let integration = "arn:${AWS::Partition}:states:::states";
     assert_found([
-        known("CopyParts", "CopyParts", "Timeout: 900", "Timeout: 901"),
+        known("CopyParts", "CopyParts", "Timeout: !Ref CopyTimeout", "Timeout: 901"),
         known("PlanAgain", "Plan", "Timeout: 300", "Timeout: 301"),
         known("Plan", "Plan", "Timeout: 300", "Time: 300"),
         known("functions/plan", "Plan", "Binary: plan", "Binary: planner"),

@@ -37,6 +37,8 @@ fn texts(resource: Resource, id: &str) -> String {
         Resource::SourceObjects => format!("{s3}:${{SourceBucket}}/*"),
         Resource::DestinationBucket => format!("{s3}:${{DestinationBucket}}"),
         Resource::DestinationObjects | Resource::RemovableObjects => format!("{s3}:${{DestinationBucket}}/*"),
+        Resource::SourceKey => "SourceKmsKeyArn".into(),
+        Resource::DestinationKey => "DestinationKmsKeyArn".into(),
         Resource::Topic => "Notifications".into(),
     }
 }
@@ -51,6 +53,8 @@ fn condition(resource: Resource) -> Option<&'static str> {
         Resource::DestinationRole => Some("DestinationByAssumedRole"),
         Resource::DestinationBucket | Resource::DestinationObjects => Some("DestinationByRole"),
         Resource::RemovableObjects => Some("DeleteByRole"),
+        Resource::SourceKey => Some("SourceUnderKey"),
+        Resource::DestinationKey => Some("DestinationUnderKey"),
         _ => None,
     }
 }

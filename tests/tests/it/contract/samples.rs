@@ -39,6 +39,7 @@ pub(super) fn batch(keys: &[&str]) -> Batch {
     Batch {
         route: route(),
         execution: EXECUTION.into(),
+        run: Some(run()),
         objects: BatchObjects::Inline(keys.iter().map(|key| object(key)).collect()),
         idle: 0,
         tally: Tally::default(),
@@ -67,6 +68,7 @@ fn large_object() -> LargeObject {
         offer: object("large"),
         route: route(),
         execution: EXECUTION.into(),
+        run: Some(run()),
         source: SourceIdentity {
             version_id: Some("v1".into()),
             etag: ETag::new("0123456789abcdef0123456789abcdef-5"),
@@ -100,6 +102,7 @@ pub(super) fn again() -> Again {
         offer: object("large"),
         route: route(),
         execution: EXECUTION.into(),
+        run: Some(run()),
         most_ranges: 40,
         replans: 1,
         tally: Tally::default(),

@@ -45,7 +45,7 @@ pub(super) fn check(documents: &Documents, machines: &[(&str, Json)]) -> Vec<Str
     violations
 }
 
-fn resources<'t>(template: &'t Yaml, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t Yaml)> {
+pub(super) fn resources<'t>(template: &'t Yaml, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t Yaml)> {
     let all = template["Resources"].as_mapping().into_iter().flatten();
     all.filter_map(|(id, resource)| Some((id.as_str()?, resource)))
         .filter(move |(_, resource)| resource["Type"] == kind)
@@ -56,10 +56,15 @@ fn functions(template: &Yaml) -> Vec<Function<'_>> {
         .map(|(id, resource)| Function {
             id,
             binary: resource["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap_or_default(),
-            timeout_seconds: resource["Properties"]["Timeout"].as_u64(),
+            timeout_seconds: most(template, &resource["Properties"]["Timeout"]),
             variables: longhaul_keys(&resource["Properties"]["Environment"]["Variables"]),
         })
         .collect()
+}
+
+/// A number, or the most that the parameter may be that it refers to.
+pub(super) fn most(template: &Yaml, value: &Yaml) -> Option<u64> {
+    value.as_u64().or_else(|| template["Parameters"][tagged(value, "Ref")?]["MaxValue"].as_u64())
 }
 
 fn longhaul_keys(variables: &Yaml) -> BTreeSet<&str> {
@@ -77,7 +82,7 @@ fn substitutions<'t>(template: &'t Yaml, definition: &str) -> BTreeMap<&'t str, 
 }
 
 /// The text behind a tag such as `!GetAtt`.
-fn tagged<'t>(value: &'t Yaml, tag: &str) -> Option<&'t str> {
+pub(super) fn tagged<'t>(value: &'t Yaml, tag: &str) -> Option<&'t str> {
     match value {
         Yaml::Tagged(tagged) if tagged.tag == tag => tagged.value.as_str(),
         _ => None,

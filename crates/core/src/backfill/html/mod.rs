@@ -38,6 +38,7 @@ pub fn page(summary: &RunSummary) -> String {
         tables::slowest(summary),
         tables::skipped(summary),
         tables::deletions(summary),
+        tables::uploads(summary),
         if summary.request.dry_run { String::new() } else { estimate::estimate(summary) },
         tables::facts(summary),
         foot(summary),

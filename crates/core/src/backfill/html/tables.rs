@@ -4,8 +4,9 @@ use super::escape::{key, text};
 use super::estimate::spoken;
 use crate::backfill::check::{CheckedSide, Verdict};
 use crate::backfill::deletions::Deleted;
-use crate::backfill::summary::words::{bytes, counted, duration, number, rate};
+use crate::backfill::summary::words::{bytes, counted, duration, number, rate, time};
 use crate::backfill::summary::{RunSummary, Throughput, UNFINISHED_KEPT};
+use crate::uploads::OpenUploads;
 use serde_json::Value;
 
 /// A table in a box of its own, which scrolls where the screen is too narrow.
@@ -197,6 +198,33 @@ pub(super) fn deletions(summary: &RunSummary) -> String {
     };
     format!(
         "<section aria-labelledby=\"deletions-title\"><h2 id=\"deletions-title\">Deletions</h2>{planned}{carried_out}{failures}</section>"
+    )
+}
+
+/// Uploads that nobody will go on with, and what was not looked at.
+pub(super) fn uploads(summary: &RunSummary) -> String {
+    let OpenUploads { open, orphans, oldest_ms, unseen } = &summary.uploads;
+    if *orphans == 0 && unseen.is_empty() {
+        return String::new();
+    }
+    let mut told = String::new();
+    if let Some(oldest_ms) = oldest_ms {
+        let list = summary.report.iter().find(|name| name.ends_with("/uploads.csv"));
+        let list = list.and_then(|name| name.rsplit_once('/'));
+        let list = list.map(|(_, name)| format!(" They are in {}.", key(name))).unwrap_or_default();
+        told = format!(
+            "<p class=\"told\">{} at the destination that no record of the ledger knows, the oldest of {}, of {} that \
+             stood open before the run.{list} Their parts cost storage until they are aborted: by hand, by \
+             <code>longhaul uploads</code>, or by a lifecycle rule.</p>",
+            counted(*orphans, "upload"),
+            time(*oldest_ms),
+            number(*open)
+        );
+    }
+    let unseen: String = unseen.iter().map(|line| format!("<li>{}</li>", text(line))).collect();
+    let unseen = if unseen.is_empty() { unseen } else { format!("<ul class=\"notes\" id=\"unseen\">{unseen}</ul>") };
+    format!(
+        "<section aria-labelledby=\"uploads-title\"><h2 id=\"uploads-title\">Unfinished uploads</h2>{told}{unseen}</section>"
     )
 }
 

@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::outcome::{Outcome, SkipReason};
 use crate::request::ObjectRef;
 use crate::tally::Tally;
+use crate::uploads::OpenUploads;
 
 const NASTY: &str = "</td><script>alert('x')</script>&\"\u{202e}gnp.exe\0\n";
 
@@ -68,6 +69,7 @@ fn sample(control: Option<Control>, dry_run: bool) -> RunSummary {
         unscanned: 0,
         deletions: None,
         deletions_broken: None,
+        uploads: OpenUploads { open: 3, orphans: 2, oldest_ms: Some(951_782_400_000), unseen: vec![NASTY.into()] },
         checks: vec![RouteChecks {
             route: NASTY.into(),
             checks: vec![Check::new(CheckedSide::Source, "tags", Verdict::Warning, NASTY)],

@@ -19,6 +19,7 @@ use super::request::BackfillRequest;
 use super::run::report_prefix;
 use crate::config::{Route, Side};
 use crate::tally::Tally;
+use crate::uploads::OpenUploads;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -101,6 +102,9 @@ pub struct RunSummary {
     /// What became of the deletions, where some were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletions: Option<Deleted>,
+    /// Uploads that stood open at the destinations before the run began.
+    #[serde(default)]
+    pub uploads: OpenUploads,
     /// Skipped objects by reason.
     pub skipped: BTreeMap<String, u64>,
     /// The failed objects.

@@ -8,6 +8,7 @@ use crate::backfill::deletions::Deleted;
 use crate::backfill::request::BackfillRequest;
 use crate::backfill::run::{Control, Run};
 use crate::error::Failure;
+use crate::uploads::OpenUploads;
 use serde_json::Value;
 
 /// What is known at the end of a run besides its outcomes.
@@ -27,6 +28,8 @@ pub struct Facts {
     pub deletions: Option<Deleted>,
     /// What broke the deletions of a shard off.
     pub deletions_broken: Option<Failure>,
+    /// See [`RunSummary::uploads`].
+    pub uploads: OpenUploads,
     /// What preflight found.
     pub checks: Vec<RouteChecks>,
     /// See [`RunSummary::notes`].
@@ -75,6 +78,7 @@ pub fn summarize(facts: Facts, added: Adder) -> RunSummary {
         executions: added.executions,
         unfinished: added.unfinished,
         deletions,
+        uploads: facts.uploads,
         skipped: added.skipped,
         failures: added.failures,
         slowest: added.slowest,
@@ -276,6 +280,7 @@ mod tests {
             unscanned: 0,
             deletions: None,
             deletions_broken: None,
+            uploads: OpenUploads::default(),
             checks: Vec::new(),
             notes: Vec::new(),
             estimate: None,

@@ -51,10 +51,22 @@ fn executions_of_migrate_are_named_and_told_apart() {
     assert_found(
         "one name for all",
         "Migrate",
-        with("\"Name.$\": \"$$.Execution.Name\"", "\"Name\": \"m\""),
+        with("$.run.attempt, $.manifest)", "$.run.attempt, $.run.name)"),
         "Migrate",
     );
-    assert_found("no name", "Migrate", with("\"Name.$\": \"$$.Execution.Name\",", ""), "Migrate");
+    assert_found(
+        "one name for all attempts",
+        "Migrate",
+        with("$.run.attempt, $.manifest)", "$.run.name, $.manifest)"),
+        "Migrate",
+    );
+    assert_found(
+        "what a child thinks of itself",
+        "Migrate",
+        with("$.run.attempt, $.manifest)", "$$.Execution.Name, $.manifest)"),
+        "Migrate",
+    );
+    assert_found("no name", "Migrate", with("\"Name.$\": ", "\"Called\": "), "Migrate");
     assert_found(
         "another machine",
         "Migrate",

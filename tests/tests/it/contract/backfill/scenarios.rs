@@ -7,6 +7,7 @@ use super::trial::{Answer, RUN_FAILED, Script, Trial, execute};
 use longhaul_asl::Machine;
 use longhaul_core::backfill::states::ShardState;
 use longhaul_core::error::ErrorName;
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 struct Scenario {
@@ -211,11 +212,29 @@ pub(in super::super) fn check(asl: &str) -> Vec<String> {
         violations.extend(judge(&scenario, &trial));
         entered.extend(trial.entered);
     }
-    let definition = serde_json::from_str(asl).unwrap();
+    let definition: Value = serde_json::from_str(asl).unwrap();
     let idle = raw::states(&definition).into_iter().filter(|state| !entered.contains(state.name));
     violations.extend(idle.map(|state| format!("{}: entered in no scenario", state.path)));
     violations.extend(failures_end_in_failure(&machine));
+    violations.extend(named(&definition));
     violations
+}
+
+/// An execution's name is made of the run, its attempt and the manifest, and of nothing that a child of a distributed Map
+/// thinks of itself: the documentation does not say whether `$$.Execution` there is the child or its parent.
+fn named(definition: &Value) -> Vec<String> {
+    let states = raw::states(definition);
+    let children = states.iter().filter(|state| state.path.starts_with("CopyManifests/"));
+    let mut wrong: Vec<String> = children
+        .flat_map(|state| state.strings().into_iter().map(|text| (state.path.clone(), text)))
+        .filter(|(_, text)| text.contains("$$.Execution"))
+        .map(|(path, text)| format!("{path}: what {text} is in a child is not known"))
+        .collect();
+    let migrate = states.iter().find(|state| state.name == "Migrate");
+    let name = migrate.and_then(|state| state.fields["Parameters"]["Name.$"].as_str()).unwrap_or_default();
+    let missing = ["$.run.name", "$.run.attempt", "$.manifest"].into_iter().filter(|part| !name.contains(part));
+    wrong.extend(missing.map(|part| format!("Migrate: its execution's name does not depend on {part}")));
+    wrong
 }
 
 fn judge(scenario: &Scenario, trial: &Trial) -> Vec<String> {
