@@ -2,8 +2,9 @@
 
 The product is copied to target/mutants and built there once, every fault behind a switch that the environment sets;
 nothing is changed here, and the product itself has no switch. An edit replaces one piece of text, however its lines are
-broken: where the old text is not found exactly once, the fault is out of date, and the command says so and fails. Where a promise rests on
-two guards, the fault takes both away: with one of them left nothing could go wrong, and nothing could be seen.
+broken: where the old text is not found exactly once, the fault is out of date, and the command says so and fails.
+Where a promise rests on two guards, the fault takes both away: with one of them left nothing could go wrong, and
+nothing could be seen.
 
 First the copy has to pass --clean-seeds seeds without any fault; so does the one fault that must be harmless. Then each
 fault gets up to --seeds seeds. A fault that none of them catches makes the exit status 1. The catching seed is printed:
@@ -17,7 +18,6 @@ it replays with
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -115,7 +115,11 @@ FAULTS = [
                 "Self::Revision(revision) => held == Some(revision)",
                 "Self::Revision(revision) => PLANTED || held == Some(revision)",
             ),
-            ("crates/aws/src/ledger/mod.rs", "Self::Absent => held.is_none()", "Self::Absent => PLANTED || held.is_none()"),
+            (
+                "crates/aws/src/ledger/mod.rs",
+                "Self::Absent => held.is_none()",
+                "Self::Absent => PLANTED || held.is_none()",
+            ),
         ],
     ),
     Fault(
@@ -276,7 +280,11 @@ FAULTS = [
                 "let plain = object.encryption == Encryption::Plain;",
                 "let plain = PLANTED || object.encryption == Encryption::Plain;",
             ),
-            (f"{STEPS}/large.rs", "&& begun.encryption == Encryption::Plain {", "&& (PLANTED || begun.encryption == Encryption::Plain) {"),
+            (
+                f"{STEPS}/large.rs",
+                "&& begun.encryption == Encryption::Plain {",
+                "&& (PLANTED || begun.encryption == Encryption::Plain) {",
+            ),
             (
                 "crates/core/src/contract.rs",
                 "&& self.encryption == Encryption::Plain",
@@ -420,7 +428,8 @@ class Told:
 def simulated(binary: Path, slugs: str, first: int, seeds: int, jobs: int) -> Told:
     """Runs seeds until one breaks a promise."""
     command = [binary, "--first", "--from", str(first), "--seeds", str(seeds), "--jobs", str(jobs)]
-    out = subprocess.run(command, env=os.environ | {"LONGHAUL_PLANTED": slugs}, text=True, capture_output=True, check=False)
+    environment = os.environ | {"LONGHAUL_PLANTED": slugs}
+    out = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
     ran = re.search(r"^(\d+) seeds from", out.stdout, re.MULTILINE)
     broken = re.findall(r"^  ([a-z-]+): \d+ seeds, such as", out.stdout, re.MULTILINE)
     failing = {int(seed) for seed in re.findall(r"^seed (\d+) broke", out.stdout, re.MULTILINE)}
@@ -463,7 +472,7 @@ def main() -> None:
         if clean.broken:
             sys.exit(f"without any fault, seeds {clean.seeds} broke {clean.broken}: mend that first")
         print(f"without any fault: {clean.ran} seeds pass\n", flush=True)
-    print(f"{'fault':<80} {'caught by':<40} {'seeds':>5} {'seconds':>7}  replay", flush=True)
+    print(f"{'fault':<85} {'caught by':<50} {'seeds':>5} {'seconds':>7}  replay", flush=True)
     missed = 0
     for fault in FAULTS:
         if arguments.only not in fault.slug and arguments.only not in fault.name:
@@ -475,7 +484,7 @@ def main() -> None:
         by = ", ".join(told.broken) or ("nothing, as it must be" if fault.harmless else "NOT CAUGHT")
         seconds = time.monotonic() - began
         replay = f"{fault.slugs} {told.seeds[0]}" if told.seeds else ""
-        print(f"{fault.name:<80} {by:<40} {told.ran:>5} {seconds:>7.1f}  {replay}", flush=True)
+        print(f"{fault.name:<85} {by:<50} {told.ran:>5} {seconds:>7.1f}  {replay}", flush=True)
     sys.exit(1 if missed else 0)
 
 

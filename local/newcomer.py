@@ -134,7 +134,7 @@ def command_endpoints(source, destination):
     """Options of `longhaul` that a reader leaves out, whose buckets are AWS's."""
     sides = {"source": source, "destination": destination}
     options = " ".join(f"--{side}-endpoint-url {account.endpoint} --{side}-force-path-style" for side, account in sides.items())
-    return f'longhaul() {{ case $1 in check|estimate|verify|copy) command longhaul "$@" {options};; *) command longhaul "$@";; esac; }}'
+    return f'longhaul() {{ case $1 in check|estimate|verify|uploads|copy) command longhaul "$@" {options};; *) command longhaul "$@";; esac; }}'
 
 
 def outputs(account):
