@@ -13,7 +13,10 @@ test:
 lint: ; @python3 local/tools.py sam lint && .venvs/lint/bin/python local/lint.py
 
 # ARCH=x86_64 for another processor than arm64. cargo-lambda would add a missing Rust target unasked: tools.py says so first.
+# Functions are built to be small, which Lambda loads sooner; what is hot in them stays fast by Cargo.toml.
 ARCH ?= arm64
+build: export CARGO_PROFILE_RELEASE_LTO ?= fat
+build: export CARGO_PROFILE_RELEASE_OPT_LEVEL ?= s
 build: ; @python3 local/tools.py --target=$(ARCH) sam && PATH="$(CURDIR)/.venvs/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build --parameter-overrides Architecture=$(ARCH)
 
 # SAM_ENV=china for the environment of samconfig.toml that says so.

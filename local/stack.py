@@ -14,6 +14,7 @@ from endpoints import ROOT
 QUICK = {
     "CARGO_LAMBDA_COMPILER": "cargo",
     "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "3",
     "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
     "CARGO_TARGET_DIR": str(ROOT / "target" / "local"),
 }

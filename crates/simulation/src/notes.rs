@@ -81,6 +81,15 @@ impl Weather {
         known.stands = stands;
     }
 
+    /// Something happens to this request, and the client may have gone before anybody can tell.
+    pub(crate) fn in_doubt(&self, sent: &Sent) {
+        if let (true, "AbortMultipartUpload", Some(id)) = (sent.there, sent.call.operation.as_str(), &sent.call.upload_id)
+            && let Some(upload) = self.history().uploads.get_mut(id)
+        {
+            upload.abort_failed = true;
+        }
+    }
+
     /// Notes what the client learns.
     pub(crate) fn arrived(&self, sent: &Sent, answer: &Result<HttpResponse, ConnectorError>) {
         if !sent.there {
@@ -104,10 +113,9 @@ impl Weather {
                     history.replied.insert((invocation, id.clone(), part));
                 }
             }
-            ("AbortMultipartUpload", Some(id), _) if !fine => {
-                if let Some(upload) = history.uploads.get_mut(id) {
-                    upload.abort_failed = true;
-                }
+            ("AbortMultipartUpload", ..) if !fine => {
+                drop(history);
+                self.in_doubt(sent);
             }
             _ => {}
         }

@@ -106,6 +106,9 @@ impl Wire {
         {
             weather.overwrite(key, 0);
         }
+        if mishap.is_some() {
+            weather.in_doubt(&sent);
+        }
         let answer = self.carried(request, &sent, mishap).await;
         let status = answer.as_ref().map_or("lost".into(), |answer| answer.status().as_u16().to_string());
         weather.history().add(line, &format!(" -> {status}"));
