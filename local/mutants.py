@@ -286,7 +286,7 @@ FAULTS = [
                 "&& (PLANTED || begun.encryption == Encryption::Plain) {",
             ),
             (
-                "crates/core/src/contract.rs",
+                "crates/core/src/contract/large.rs",
                 "&& self.encryption == Encryption::Plain",
                 "&& (PLANTED || self.encryption == Encryption::Plain)",
             ),

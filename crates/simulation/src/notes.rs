@@ -83,7 +83,8 @@ impl Weather {
 
     /// Something happens to this request, and the client may have gone before anybody can tell.
     pub(crate) fn in_doubt(&self, sent: &Sent) {
-        if let (true, "AbortMultipartUpload", Some(id)) = (sent.there, sent.call.operation.as_str(), &sent.call.upload_id)
+        if let (true, "AbortMultipartUpload", Some(id)) =
+            (sent.there, sent.call.operation.as_str(), &sent.call.upload_id)
             && let Some(upload) = self.history().uploads.get_mut(id)
         {
             upload.abort_failed = true;
