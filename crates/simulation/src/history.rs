@@ -85,6 +85,8 @@ pub(crate) struct History {
     pub(crate) replied: BTreeSet<(u64, String, u32)>,
     /// (Invocation, upload, part) that its listing showed.
     pub(crate) shown: BTreeSet<(u64, String, u32)>,
+    /// (Invocation, key) of the source that were read with a byte changed on the way.
+    pub(crate) misread: BTreeSet<(u64, String)>,
     /// Parts stored again, by what led to it.
     pub(crate) again: BTreeMap<&'static str, u64>,
     pub(crate) violations: Vec<Violation>,

@@ -1,9 +1,12 @@
 //! What the requests did to the stores, and what their senders learnt.
 
+use crate::history::History;
+use crate::mishaps::Mishap;
 use crate::weather::{DESTINATION, Weather};
 use crate::wire::Sent;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use longhaul_testing::Fault;
 use std::sync::Arc;
 
 impl Weather {
@@ -82,12 +85,16 @@ impl Weather {
     }
 
     /// Something happens to this request, and the client may have gone before anybody can tell.
-    pub(crate) fn in_doubt(&self, sent: &Sent) {
-        if let (true, "AbortMultipartUpload", Some(id)) =
-            (sent.there, sent.call.operation.as_str(), &sent.call.upload_id)
-            && let Some(upload) = self.history().uploads.get_mut(id)
-        {
-            upload.abort_failed = true;
+    pub(crate) fn in_doubt(&self, sent: &Sent, mishap: &Mishap) {
+        let mut history = self.history();
+        match (sent.call.operation.as_str(), &sent.call.upload_id, &sent.key, sent.invocation) {
+            ("AbortMultipartUpload", Some(id), ..) => abort_failed(&mut history, id),
+            ("GetObject", _, Some(key), Some(invocation))
+                if !sent.there && matches!(mishap, Mishap::Store(Fault::FlipResponse { .. })) =>
+            {
+                history.misread.insert((invocation, key.clone()));
+            }
+            _ => {}
         }
     }
 
@@ -114,11 +121,14 @@ impl Weather {
                     history.replied.insert((invocation, id.clone(), part));
                 }
             }
-            ("AbortMultipartUpload", ..) if !fine => {
-                drop(history);
-                self.in_doubt(sent);
-            }
+            ("AbortMultipartUpload", Some(id), _) if !fine => abort_failed(&mut history, id),
             _ => {}
         }
+    }
+}
+
+fn abort_failed(history: &mut History, id: &str) {
+    if let Some(upload) = history.uploads.get_mut(id) {
+        upload.abort_failed = true;
     }
 }

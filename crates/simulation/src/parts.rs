@@ -56,7 +56,10 @@ impl Weather {
             .sends
             .get(&place)
             .is_some_and(|sends| sends.iter().any(|send| send.invocation == invocation.number && send.wrong));
-        let wrong = right == Some(false) || told_wrong;
+        // Whoever read other bytes than stand at the source takes what it compares with them for wrong.
+        let misread =
+            sent.key.as_ref().is_some_and(|key| history.misread.contains(&(invocation.number, key.clone())));
+        let wrong = right == Some(false) || told_wrong || misread;
         sent.again = if wrong { Some(WRONG) } else { cause(&history, &place, invocation) };
         let own = history
             .sends
@@ -105,7 +108,7 @@ impl Weather {
 /// Most times that one invocation sends a part: three requests of the SDK for each of up to eight tries of a transfer,
 /// and five transfers, the hedge among them.
 const SENDS_MAX: usize = 3 * 8 * 5;
-const WRONG: &str = "parts stored again: other bytes stood there";
+const WRONG: &str = "parts stored again: other bytes stood there, or were read";
 const HEDGE: &str = "parts stored again: a hedge";
 const NO_REPLY: &str = "parts stored again: the reply was lost, or an error";
 const TWIN: &str = "parts stored again: by a twin";

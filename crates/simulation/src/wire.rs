@@ -106,8 +106,8 @@ impl Wire {
         {
             weather.overwrite(key, 0);
         }
-        if mishap.is_some() {
-            weather.in_doubt(&sent);
+        if let Some(mishap) = &mishap {
+            weather.in_doubt(&sent, mishap);
         }
         let answer = self.carried(request, &sent, mishap).await;
         let status = answer.as_ref().map_or("lost".into(), |answer| answer.status().as_u16().to_string());
