@@ -2,6 +2,7 @@
 
 use crate::clients::Clients;
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::StepError;
 use crate::ledger::{Expected, LedgerError};
 use longhaul_core::backfill::run::RunRef;
@@ -113,7 +114,8 @@ pub async fn record(
         let now = context.clock.now_ms();
         // Whose record it was when the caller looked.
         let looked = known.as_ref().map(|job| job.as_ref().map(|job| job.execution.clone()));
-        update(clients, &key, known, |current| {
+        let mut dropped: Option<String> = None;
+        let written = update(clients, &key, known, |current| {
             // The message above can be sent again before this is written: what another execution has made of it since is
             // not undone by a failure.
             if let (Some(job), Some(looked), Outcome::Failed { .. }) = (&current, &looked, outcome)
@@ -132,6 +134,10 @@ pub async fn record(
             {
                 return job.clone();
             }
+            let upload = current.as_ref().and_then(|job| job.upload.as_ref());
+            if let Some(upload) = upload.filter(|upload| learnt.upload_id.as_ref() != Some(&upload.upload_id)) {
+                dropped = Some(upload.upload_id.clone());
+            }
             let mut job = current
                 .unwrap_or_else(|| JobRecord::new(key.clone(), &offer.bucket, &offer.key, execution, now))
                 .ended(outcome, execution, now);
@@ -148,11 +154,29 @@ pub async fn record(
             job
         })
         .await?;
+        let kept = written.upload.as_ref().map(|upload| &upload.upload_id);
+        if let (Some(dropped), Some(route)) = (dropped.filter(|dropped| kept != Some(dropped)), route) {
+            forsake(clients, route, offered, &dropped).await;
+        }
     }
     log(offered, outcome, &learnt);
     let tally = outcome.tally();
     context.count(tally);
     Ok(tally)
+}
+
+/// Aborts an upload that the ledger has just forgotten: nobody will go on with it. Best effort, as nothing depends on it;
+/// reports name what stays.
+async fn forsake(clients: &Clients, route: &Route, offered: Offered<'_>, upload_id: &str) {
+    let key = &offered.offer.key;
+    let aborted = async {
+        let destination = Destination::connect(clients, &route.destination).await?;
+        destination.abort(&route.destination_key(key)?, upload_id).await
+    };
+    if let Err(error) = aborted.await {
+        let (execution, bucket) = (short_execution(offered.execution), &offered.offer.bucket);
+        tracing::warn!(execution, bucket, key, upload_id, %error, "old upload not aborted");
+    }
 }
 
 /// True if the record names an upload that this outcome does not come from.

@@ -57,8 +57,7 @@ impl Weather {
             .get(&place)
             .is_some_and(|sends| sends.iter().any(|send| send.invocation == invocation.number && send.wrong));
         // Whoever read other bytes than stand at the source takes what it compares with them for wrong.
-        let misread =
-            sent.key.as_ref().is_some_and(|key| history.misread.contains(&(invocation.number, key.clone())));
+        let misread = sent.key.as_ref().is_some_and(|key| history.misread.contains(&(invocation.number, key.clone())));
         let wrong = right == Some(false) || told_wrong || misread;
         sent.again = if wrong { Some(WRONG) } else { cause(&history, &place, invocation) };
         let own = history
@@ -120,8 +119,13 @@ fn needless(history: &History, place: &(String, u32), invocation: &Invocation) -
     let (upload, part) = place;
     let id = (invocation.number, upload.clone(), *part);
     let stored = history.uploads.get(upload).and_then(|known| known.stored.get(part));
+    // The first time it was judged; since then it has no reply.
+    let own =
+        history.sends.get(place).is_some_and(|sends| sends.iter().any(|send| send.invocation == invocation.number));
     if history.replied.contains(&id) {
         Some("whose reply it had")
+    } else if own {
+        None
     } else if history.shown.contains(&id) {
         Some("that its listing showed")
     } else if stored.is_some_and(|stored| stored.iter().any(|moment| *moment < invocation.begun)) {

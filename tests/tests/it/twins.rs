@@ -6,6 +6,7 @@ use longhaul_asl::TaskError;
 use longhaul_aws::outcomes::{Learnt, Offered, record};
 use longhaul_aws::steps::{complete, copy_parts, plan};
 use longhaul_core::contract::{ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeWork, Work};
+use longhaul_core::error::Failure;
 use longhaul_core::names::successor_name;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
 use longhaul_core::request::{ObjectRef, Request};
@@ -100,6 +101,30 @@ async fn rule_19_an_outcome_does_not_forget_the_upload_of_another_execution() {
     assert!(matches!(&ended, ItemState::Done(done) if done.tally.migrated == 1), "{ended:?}");
     world.assert_equal("film");
     assert!(world.there.store().open_uploads().is_empty());
+}
+
+/// A settled failure keeps its upload, for whoever sends the object again. A late outcome that takes its place in the
+/// ledger takes the upload along.
+#[tokio::test]
+async fn rule_19_an_outcome_aborts_the_upload_that_the_ledger_forgets_by_it() {
+    let world = World::new().await;
+    world.put("film", 1, 9 * MIB);
+    let first = large(&world, "film", "one").await;
+    let offer = &first.object.offer;
+    let offered = |execution| Offered { offer, route: Some(&world.route), execution, run: None };
+    let failure = Failure::new("States.Timeout", "late");
+    let of_first = Learnt { upload_id: Some(first.object.upload_id.clone()), ..Learnt::default() };
+    let (clients, context) = (&world.clients, world.context());
+    record(clients, &context, offered("one"), &Outcome::Failed { failure }, of_first, None).await.unwrap();
+    assert_eq!(world.there.store().open_uploads().len(), 1, "it can be resumed");
+
+    let outcome = Outcome::Migrated { bytes: 10, proof: Proof::Etag };
+    for _ in 0..2 {
+        record(clients, &context, offered("two"), &outcome, Learnt::default(), None).await.unwrap();
+        let kept = world.record("film").await.unwrap();
+        assert_eq!((kept.status, kept.upload), (Status::Migrated, None));
+        assert!(world.there.store().open_uploads().is_empty());
+    }
 }
 
 /// Ends one execution by an error that no state catches.
