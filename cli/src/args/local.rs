@@ -88,9 +88,12 @@ pub struct UploadsArgs {
     /// Only uploads begun before this time, or longer ago than this age; with --abort 7d where absent.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub older_than: Option<i64>,
-    /// Aborts those that no ledger knows; needs --table or --no-table.
+    /// Aborts the orphans: those whose object a ledger knows, by another upload or none; needs --table or --no-table.
     #[arg(long, requires = "deployment")]
     pub abort: bool,
+    /// With --abort: also those whose object no ledger knows. They may be somebody else's.
+    #[arg(long, requires = "abort")]
+    pub unknown: bool,
     /// The ledger of a deployment that writes there: its stack's output LedgerTable.
     #[arg(long, value_name = "NAME", group = "deployment")]
     pub table: Option<String>,

@@ -63,11 +63,11 @@ pub enum Command {
     Estimate(Box<local::EstimateArgs>),
     /// Tries whether both sides can be used: keys, Regions, reading, conditional writes, uploads, encryption.
     Check(Box<local::CheckArgs>),
-    /// Lists the uploads that stand open at the destination, and says which of them no ledger knows: these nobody will
-    /// go on with.
+    /// Lists the uploads that stand open at the destination, and which of them are orphans: a ledger has a record of
+    /// their object, and that names another upload or none. Nobody will go on with these.
     ///
-    /// The ledger that `longhaul copy` keeps of the two ends is asked where there is one. With --abort, what no ledger
-    /// knows is aborted, and its parts are gone.
+    /// The ledger that `longhaul copy` keeps of the two ends is asked where there is one. With --abort, orphans are
+    /// aborted, and their parts are gone. Uploads to objects that no ledger knows may be somebody else's.
     ///
     /// Exit status: 0; 1 if the uploads could not be listed, or one not aborted; 2 for bad usage.
     Uploads(Box<local::UploadsArgs>),

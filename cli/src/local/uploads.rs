@@ -1,4 +1,4 @@
-//! `longhaul uploads`: what stands open at the destination, and what nobody will go on with.
+//! `longhaul uploads`: what stands open at the destination, and who knows of it.
 
 use super::{looking, route};
 use crate::args::local::UploadsArgs;
@@ -33,8 +33,14 @@ pub async fn uploads(args: &UploadsArgs) -> Result<u8, String> {
     while let Some(page) = listed.next(&ledgers).await.map_err(|error| error.message)? {
         for found in page {
             sum.count(&found.upload, found.is_orphan);
-            let mut fate = if found.is_orphan { "orphan" } else { "known" }.to_owned();
-            if found.is_orphan && args.abort {
+            // Each was judged with its page, which may be a while ago.
+            let found = if args.abort && is_ours(&found, args) {
+                listed.again(found, &ledgers).await.map_err(|error| error.message)?
+            } else {
+                found
+            };
+            let mut fate = fate(&found).to_owned();
+            if args.abort && is_ours(&found, args) {
                 match abort(&clients, side, &found.upload).await {
                     Ok(()) => {
                         aborted += 1;
@@ -53,7 +59,7 @@ pub async fn uploads(args: &UploadsArgs) -> Result<u8, String> {
         let oldest = sum.oldest_ms.map(|oldest| format!(", the oldest of {}", time(oldest))).unwrap_or_default();
         let (open, orphans) = (count_text(sum.open), count_text(sum.orphans));
         let done = if args.abort { format!("; {} aborted", count_text(aborted)) } else { String::new() };
-        print(&format!("{open} open, {orphans} of them known to no ledger{oldest}{done}"));
+        print(&format!("{open} open, {orphans} of them in no ledger{oldest}{done}"));
     }
     Ok(u8::from(failed > 0))
 }
@@ -75,8 +81,21 @@ async fn ledgers(args: &UploadsArgs, route: &Route) -> Result<Vec<Box<dyn Ledger
     Ok(ledgers)
 }
 
+/// True if it may be aborted: a ledger has a record of its object that names another upload, or none.
+fn is_ours(found: &Found, args: &UploadsArgs) -> bool {
+    found.is_orphan && (found.has_record || args.unknown)
+}
+
+fn fate(found: &Found) -> &'static str {
+    match (found.is_orphan, found.has_record) {
+        (false, _) => "known",
+        (true, true) => "orphan",
+        (true, false) => "unknown",
+    }
+}
+
 fn line(found: &Found, fate: &str, json: bool) -> String {
-    let Found { upload, is_orphan } = found;
+    let Found { upload, is_orphan, .. } = found;
     if json {
         let mut document = serde_json::to_value(upload).unwrap_or_default();
         document["orphan"] = (*is_orphan).into();

@@ -110,7 +110,7 @@ async fn a_check_says_what_can_be_used_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_no_ledger_knows_are_listed_and_aborted_when_told() {
+async fn orphans_are_aborted_when_told_and_uploads_of_unknown_objects_when_told_twice() {
     let world = World::new().await;
     let client = longhaul_testing::s3_client(&world.destination);
     for key in ["film", "stray"] {
@@ -127,15 +127,21 @@ async fn uploads_that_no_ledger_knows_are_listed_and_aborted_when_told() {
 
     let listed = world.look("uploads", &[]).await;
     assert_eq!(listed.code, Some(0), "{listed:?}");
-    assert!(listed.stdout.contains("2 of them known to no ledger, the oldest of 20"), "{listed:?}");
-    assert!(listed.stdout.contains("orphan") && listed.stdout.contains("\"stray\""), "{listed:?}");
+    assert!(listed.stdout.contains("2 of them in no ledger, the oldest of 20"), "{listed:?}");
+    for (fate, key) in [("orphan", "film"), ("known", "film"), ("unknown", "stray")] {
+        let told = |line: &str| line.starts_with(&format!("{fate} ")) && line.contains(&format!("{key:?}"));
+        assert!(listed.stdout.lines().any(told), "{fate} {key}: {listed:?}");
+    }
     let unsure = world.look("uploads", &["--abort"]).await;
     assert_eq!((unsure.code, open()), (Some(2), kept + 2), "{unsure:?}");
     let young = world.look("uploads", &["--abort", "--no-table"]).await;
     assert_eq!((young.code, open()), (Some(0), kept + 2), "{young:?}");
     let aborted = world.look("uploads", &["--abort", "--no-table", "--older-than", "2100-01-01"]).await;
+    assert_eq!((aborted.code, open()), (Some(0), kept + 1), "{aborted:?}");
+    assert!(aborted.stdout.contains("1 aborted"), "{aborted:?}");
+    let all = ["--abort", "--unknown", "--no-table", "--older-than", "2100-01-01"];
+    let aborted = world.look("uploads", &all).await;
     assert_eq!((aborted.code, open()), (Some(0), kept), "{aborted:?}");
-    assert!(aborted.stdout.contains("2 aborted"), "{aborted:?}");
     world.destination.faults().clear();
     let check = world.look("check", &["--json"]).await;
     assert!(check.json().as_array().unwrap().iter().any(|check| check["name"] == "open uploads"), "{check:?}");

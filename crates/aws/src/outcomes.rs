@@ -124,7 +124,7 @@ pub async fn record(
             {
                 return job.clone();
             }
-            // Another execution is copying another version by now, or this one by an upload of its own: the record is
+            // Another execution is copying another version by now, or this same one by another upload: the record is
             // theirs, and so is the object. Nobody else would know of the upload any more.
             if let Some(job) = &current
                 && job.status == Status::Copying

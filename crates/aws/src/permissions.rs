@@ -231,6 +231,7 @@ pub const FUNCTIONS: [(&str, &[Grant]); 8] = [
                 &["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
                 &["abort_multipart_upload", "list_parts"],
             ),
+            grant(DestinationKey, &["kms:Decrypt"], &["list_parts"]),
             FAILED,
             grant(MigrateExecutions, &["states:DescribeExecution"], &["describe_execution"]),
             // The destination of an event that fails three times.
@@ -318,7 +319,7 @@ pub const CALLS: [(&str, &[&str]); 26] = [
     ("head_object", &["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"]),
     ("list_multipart_uploads", &["s3:ListBucketMultipartUploads"]),
     ("list_objects_v2", &["s3:ListBucket"]),
-    ("list_parts", &["s3:ListMultipartUploadParts"]),
+    ("list_parts", &["s3:ListMultipartUploadParts", "kms:Decrypt"]),
     ("publish", &["sns:Publish"]),
     ("put_item", &["dynamodb:PutItem"]),
     // A condition on what stands there needs GetObject.

@@ -28,8 +28,11 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Found {
     /// The upload.
     pub upload: OpenUpload,
-    /// Nobody will go on with it.
+    /// Nobody who keeps one of these ledgers will go on with it.
     pub is_orphan: bool,
+    /// A ledger has a record of its object. Otherwise the upload may be that of a deployment, or a program, that keeps
+    /// none of them.
+    pub has_record: bool,
 }
 
 /// The open uploads under a destination's prefix, page by page: memory does not grow with their number.
@@ -58,15 +61,27 @@ impl<'a> Uploads<'a> {
             return Ok(None);
         }
         let uploads = self.page().await?;
+        Ok(Some(self.judged(uploads, ledgers).await?))
+    }
+
+    /// The upload, judged by what `ledgers` hold now.
+    pub async fn again(&self, found: Found, ledgers: &[&dyn Ledger]) -> Result<Found, StepError> {
+        let unknown = || StepError::bug("one upload was judged, and none came back");
+        self.judged(vec![found.upload], ledgers).await?.pop().ok_or_else(unknown)
+    }
+
+    async fn judged(&self, uploads: Vec<OpenUpload>, ledgers: &[&dyn Ledger]) -> Result<Vec<Found>, StepError> {
         let keys: Vec<LedgerKey> = uploads.iter().map(|upload| LedgerKey::new(self.side, &upload.key)).collect();
-        let mut found: Vec<Found> = uploads.into_iter().map(|upload| Found { upload, is_orphan: true }).collect();
+        let unknown = |upload| Found { upload, is_orphan: true, has_record: false };
+        let mut found: Vec<Found> = uploads.into_iter().map(unknown).collect();
         for ledger in ledgers {
             let records = ledger.get_many(&keys).await?;
             for (found, record) in found.iter_mut().zip(&records) {
                 found.is_orphan &= found.upload.is_orphan(record.as_ref());
+                found.has_record |= record.is_some();
             }
         }
-        Ok(Some(found))
+        Ok(found)
     }
 
     /// True behind the last page.
@@ -99,7 +114,8 @@ impl<'a> Uploads<'a> {
         let mut uploads = Vec::new();
         for upload in answer.uploads() {
             let (Some(key), Some(upload_id)) = (upload.key(), upload.upload_id()) else { continue };
-            let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).unwrap_or(0);
+            // One of which the store does not say when it was begun may have been begun just now.
+            let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).unwrap_or(i64::MAX);
             let key = plain(key).ok_or_else(unreadable)?;
             uploads.push(OpenUpload { key, upload_id: upload_id.to_owned(), initiated_ms: initiated.max(0) as u64 });
         }

@@ -26,6 +26,8 @@ pub struct Pace {
     calm: u32,
     slowed_ms: Option<u64>,
     paid: bool,
+    /// It has become wider since that was seen.
+    widened: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ impl Pace {
             calm: 0,
             slowed_ms: None,
             paid: false,
+            widened: false,
         }
     }
 
@@ -108,12 +111,13 @@ impl Pace {
         self.phase = match self.phase.clone() {
             Phase::Beginning { best, .. } if rate > best * WORTH_DOUBLING => {
                 self.paid = best > 0.0;
+                self.widened = false;
                 self.widen(self.width * 2);
                 Phase::Beginning { best: rate, flat: 0 }
             }
             Phase::Beginning { flat, .. } if flat + 1 >= FLAT_MAX => {
-                // Where there is nothing left to widen, the last time stands.
-                self.paid &= self.width == self.most;
+                // Where there was nothing left to widen, the last time stands.
+                self.paid &= !self.widened;
                 Phase::Steady { looks: 0, rate }
             }
             Phase::Beginning { best, flat } => Phase::Beginning { best, flat: flat + 1 },
@@ -140,6 +144,7 @@ impl Pace {
     }
 
     fn widen(&mut self, width: usize) {
+        self.widened |= width.min(self.most) > self.width;
         self.width = width.min(self.most);
     }
 }
@@ -170,6 +175,16 @@ mod tests {
         let mut pace = Pace::new(8, 256);
         assert_eq!(after(&mut pace, 6, 400_000, u64::MAX), 256);
         assert!(pace.pays());
+    }
+
+    #[test]
+    fn a_link_that_is_full_at_the_last_width_does_not_pay() {
+        // 64 connections carry 80, 128 and 256 carry 100.
+        for (most, pays) in [(256, false), (64, true)] {
+            let mut pace = Pace::new(8, most);
+            after(&mut pace, 40, 1_250_000, 100_000_000);
+            assert_eq!((pace.width(), pace.pays()), (most, pays));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct OpenUpload {
 
 impl OpenUpload {
     /// True if the ledger does not tie this upload to its object: whoever plans the object again begins another one, so
-    /// nobody will go on with it.
+    /// nobody who keeps this ledger will go on with it.
     pub fn is_orphan(&self, record: Option<&JobRecord>) -> bool {
         let known = record.and_then(|record| record.upload.as_ref());
         known.is_none_or(|known| known.upload_id != self.upload_id)

@@ -1,4 +1,4 @@
-//! Uploads that nobody will go on with: found, told apart and reported.
+//! Uploads that no ledger knows: found, told apart and reported.
 
 use crate::world::{MIB, World};
 use longhaul_aws::uploads::{Uploads, abort, check};
@@ -95,7 +95,7 @@ async fn rule_19_a_run_reports_what_nobody_goes_on_with() {
     let page = text(&world, &page_key("one")).await.unwrap();
     assert!(page.contains("Unfinished uploads") && page.contains("uploads.csv"));
     let mail = world.sent.notified.lock().unwrap().pop().unwrap().1;
-    assert!(mail.contains("Open uploads that nobody goes on with: 2"), "{mail}");
+    assert!(mail.contains("Open uploads that the ledger does not know: 2"), "{mail}");
 
     // Aborted, they are gone; what the ledger knows is not.
     for upload in orphans(&world, ALL).await.1 {

@@ -38,7 +38,8 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    /// The most that one connection can have carried, in bytes a second.
+    /// The most that one connection can have carried, in bytes a second, as far as this process sees: that other
+    /// functions share the link does not show.
     ///
     /// Where more connections brought more bytes, none was held back by the others, and it is what the best of them
     /// carried. Elsewhere they shared a full link, which one alone would have had for itself: then it is what all of

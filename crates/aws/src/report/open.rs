@@ -1,4 +1,4 @@
-//! The uploads that a run finds open, and that nobody will go on with (SEMANTICS.md, rule 19).
+//! The uploads that a run finds open, and that the ledger does not know (SEMANTICS.md, rule 19).
 
 use super::written;
 use crate::clients::Clients;
@@ -30,6 +30,10 @@ pub(crate) async fn look(
     let mut sheet = Sheet::new(Table::Uploads);
     let mut pages = 0;
     for side in destinations(&run.routes) {
+        if context.time_left() < KEPT {
+            found.unseen.push(format!("s3://{}/{}: not looked for: no time was left", side.bucket, side.prefix));
+            continue;
+        }
         let told = look_at(clients, context, run, side, (&mut found, &mut sheet), &mut pages).await?;
         if let Some(told) = told {
             tracing::warn!(run = run.name, bucket = side.bucket, told, "uploads not looked for");
@@ -47,7 +51,7 @@ pub(crate) async fn look(
     Ok((found, None))
 }
 
-/// Why the look did not come to its end, where it did not. The first page is read however late it is.
+/// Why the look did not come to its end, where it did not.
 async fn look_at(
     clients: &Clients,
     context: &Context,
@@ -56,18 +60,20 @@ async fn look_at(
     (found, sheet): (&mut OpenUploads, &mut Sheet),
     pages: &mut u32,
 ) -> Result<Option<String>, StepError> {
-    let mut uploads = match Uploads::of(clients, side, run.started_ms).await {
-        Ok(uploads) => uploads,
-        Err(error) => return Ok(Some(format!("not looked for: {}", error.message))),
+    let silent = || format!("not looked for: no answer in {} s", PAGE_TIMEOUT.as_secs());
+    let mut uploads = match timeout(PAGE_TIMEOUT, Uploads::of(clients, side, run.started_ms)).await {
+        Ok(Ok(uploads)) => uploads,
+        Ok(Err(error)) => return Ok(Some(format!("not looked for: {}", error.message))),
+        Err(_) => return Ok(Some(silent())),
     };
     loop {
         let page = match timeout(PAGE_TIMEOUT, uploads.next(&[&*clients.ledger])).await {
             Ok(Ok(Some(page))) => page,
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(error)) => return Ok(Some(format!("not looked for: {}", error.message))),
-            Err(_) => return Ok(Some(format!("not looked for: no answer in {} s", PAGE_TIMEOUT.as_secs()))),
+            Err(_) => return Ok(Some(silent())),
         };
-        for Found { upload, is_orphan } in page {
+        for Found { upload, is_orphan, .. } in page {
             found.count(&upload, is_orphan);
             if is_orphan && let Some((part, text)) = sheet.push(&upload_line(&upload, &side.bucket)) {
                 written::sheet(clients, &run.name, Table::Uploads, part, text).await?;

@@ -95,7 +95,7 @@ fn message(summary: &RunSummary) -> (String, String) {
         line("Removed", deleted.removed, Some(deleted.removed_bytes));
         line("Not removed after a fault", deleted.failed, None);
     }
-    line("Open uploads that nobody goes on with", summary.uploads.orphans, None);
+    line("Open uploads that the ledger does not know", summary.uploads.orphans, None);
     let _ = writeln!(text, "Time: {}\n", duration(summary.ended_ms.saturating_sub(summary.started_ms)));
     for route in &summary.routes {
         let _ = writeln!(text, "{} -> {}", route.source, route.destination);

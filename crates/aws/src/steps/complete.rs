@@ -161,8 +161,10 @@ impl Both<'_> {
     /// Aborts an upload that was said to be gone, before the ledger forgets it: a store may have said so too early. Best
     /// effort, as nothing depends on it.
     async fn forsake(&self, object: &LargeObject) {
-        if let Err(error) = self.destination.abort(&object.destination_key, &object.upload_id).await {
-            tracing::warn!(key = object.offer.key, upload = object.upload_id, %error, "upload not aborted");
+        let LargeObject { offer, execution, upload_id, destination_key, .. } = object;
+        if let Err(error) = self.destination.abort(destination_key, upload_id).await {
+            let (execution, bucket, key) = (short_execution(execution), &offer.bucket, &offer.key);
+            tracing::warn!(execution, bucket, key, upload_id, %error, "old upload not aborted");
         }
     }
 

@@ -113,7 +113,7 @@ pub async fn copy_parts(clients: &Clients, context: &Context, work: RangeWork) -
     Ok(RangeState::CopyParts(Box::new(RangeWork { range, rounds, idle, tally, ..work })))
 }
 
-/// How long a function may run at most, for messages.
+/// The longest that any function may run, for messages.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const ROUND: Duration = Duration::from_secs(900);
 

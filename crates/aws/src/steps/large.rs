@@ -301,8 +301,8 @@ pub(super) fn is_abandoned(record: Option<&JobRecord>, look: &SourceLook, execut
     })
 }
 
-/// Aborts the upload of a source version that is not current any more. Best effort: the lifecycle rule of the
-/// destination bucket removes what is left.
+/// Aborts the upload that the ledger is about to forget: of a source version that is not current any more, or said to be
+/// gone. Best effort: the lifecycle rule of the destination bucket removes what is left.
 pub(super) async fn abandon(destination: &Destination, destination_key: &str, record: Option<&JobRecord>) {
     if let Some(upload) = record.and_then(|record| record.upload.as_ref())
         && let Err(error) = destination.abort(destination_key, &upload.upload_id).await

@@ -217,9 +217,10 @@ async fn settle_large(
     if let Some(tally) = lost.outcome(known.as_ref()) {
         return Ok(tally);
     }
-    // Never while another execution is on it.
+    // Never while another execution is on it. One that nobody has in the ledger is on none.
+    let in_ledger = known.as_ref().and_then(|job| job.upload.as_ref()).map(|upload| upload.upload_id.as_str());
     let ours = known.as_ref().is_none_or(|job| job.execution == object.execution);
-    if ours && never_resumed(&lost.failure) {
+    if in_ledger != Some(upload_id) || ours && never_resumed(&lost.failure) {
         let destination = Destination::connect(clients, &object.route.destination).await?;
         destination.abort_until_gone(&object.destination_key, &object.upload_id).await?;
     }

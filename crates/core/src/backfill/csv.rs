@@ -27,7 +27,7 @@ pub enum Table {
     Failures,
     /// Destination objects to remove.
     Deletions,
-    /// Open uploads that nobody will go on with.
+    /// Open uploads that the ledger does not know.
     Uploads,
 }
 

@@ -201,7 +201,7 @@ pub(super) fn deletions(summary: &RunSummary) -> String {
     )
 }
 
-/// Uploads that nobody will go on with, and what was not looked at.
+/// Uploads that the ledger does not know, and what was not looked at.
 pub(super) fn uploads(summary: &RunSummary) -> String {
     let OpenUploads { open, orphans, oldest_ms, unseen } = &summary.uploads;
     if *orphans == 0 && unseen.is_empty() {
