@@ -18,11 +18,21 @@ use longhaul_core::tally::Tally;
 use longhaul_testing::{Keys, Served, Store, TestS3, http_client_for, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Somebody listens to the whole process before the product first logs. A line that is first met while nobody does, and
+/// while a test begins to, may be taken for one that nobody ever wants: <https://github.com/tokio-rs/tracing/issues/3611>
+fn hear() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::registry().with(LevelFilter::INFO).init());
+}
 
 /// Remembers what was sent.
 #[derive(Debug, Default)]
@@ -132,6 +142,7 @@ impl World {
     }
 
     async fn made(here: TestS3, there: TestS3, wire: Wire, around: Option<Arc<dyn Around>>, keys: Keys) -> Self {
+        hear();
         here.store().bucket("departures");
         there.store().bucket("arrivals");
         let mut served = Vec::new();
