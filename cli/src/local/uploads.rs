@@ -31,16 +31,16 @@ pub async fn uploads(args: &UploadsArgs) -> Result<u8, String> {
     let mut listed = Uploads::of(&clients, side, before_ms).await.map_err(|error| error.message)?;
     let (mut sum, mut aborted, mut failed) = (OpenUploads::default(), 0_u64, 0_u64);
     while let Some(page) = listed.next(&ledgers).await.map_err(|error| error.message)? {
-        for found in page {
+        for mut found in page {
             sum.count(&found.upload, found.is_orphan);
-            // Each was judged with its page, which may be a while ago.
-            let found = if args.abort && is_ours(&found, args) {
-                listed.again(found, &ledgers).await.map_err(|error| error.message)?
-            } else {
-                found
-            };
+            let mut aborts = args.abort && is_ours(&found, args);
+            if aborts {
+                // It was judged with its page, which may be a while ago.
+                found = listed.again(found, &ledgers).await.map_err(|error| error.message)?;
+                aborts = is_ours(&found, args);
+            }
             let mut fate = fate(&found).to_owned();
-            if args.abort && is_ours(&found, args) {
+            if aborts {
                 match abort(&clients, side, &found.upload).await {
                     Ok(()) => {
                         aborted += 1;

@@ -15,6 +15,20 @@ pub(crate) struct Execution {
     pub(crate) input: Value,
 }
 
+#[cfg(test)]
+impl Execution {
+    /// Any one.
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: "arn:e".into(),
+            name: "e".into(),
+            state_machine_id: "arn:m".into(),
+            start_time: String::new(),
+            input: Value::Null,
+        }
+    }
+}
+
 /// What `$$.Map.Item` holds.
 #[derive(Debug)]
 pub(crate) struct Item {

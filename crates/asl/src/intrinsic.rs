@@ -143,13 +143,7 @@ mod tests {
     use crate::context::Execution;
 
     fn evaluate(text: &str, input: &Value) -> Result<Value, String> {
-        let execution = Execution {
-            id: "arn:e".into(),
-            name: "e".into(),
-            state_machine_id: "arn:m".into(),
-            start_time: String::new(),
-            input: Value::Null,
-        };
+        let execution = Execution::sample();
         let context = Context { execution: &execution, state: "S", retry_count: 0, item: None };
         let expression = Expression::parse(text, false)?;
         expression.evaluate("x.$", input, &context).map_err(|error| error.error.to_string())

@@ -96,13 +96,7 @@ mod tests {
     }
 
     fn render(template: &Value, input: &Value) -> Result<Value, ExecutionError> {
-        let execution = Execution {
-            id: "arn:e".into(),
-            name: "e".into(),
-            state_machine_id: "arn:m".into(),
-            start_time: String::new(),
-            input: Value::Null,
-        };
+        let execution = Execution::sample();
         let context = Context { execution: &execution, state: "S", retry_count: 0, item: None };
         parse(template).unwrap().render(input, &context)
     }

@@ -156,7 +156,7 @@ pub async fn record(
         .await?;
         let kept = written.upload.as_ref().map(|upload| &upload.upload_id);
         if let (Some(dropped), Some(route)) = (dropped.filter(|dropped| kept != Some(dropped)), route) {
-            forsake(clients, route, offered, &dropped).await;
+            forsake(clients, route, &offer.key, &dropped).await;
         }
     }
     log(offered, outcome, &learnt);
@@ -165,17 +165,12 @@ pub async fn record(
     Ok(tally)
 }
 
-/// Aborts an upload that the ledger has just forgotten: nobody will go on with it. Best effort, as nothing depends on it;
-/// reports name what stays.
-async fn forsake(clients: &Clients, route: &Route, offered: Offered<'_>, upload_id: &str) {
-    let key = &offered.offer.key;
-    let aborted = async {
-        let destination = Destination::connect(clients, &route.destination).await?;
-        destination.abort(&route.destination_key(key)?, upload_id).await
-    };
-    if let Err(error) = aborted.await {
-        let (execution, bucket) = (short_execution(offered.execution), &offered.offer.bucket);
-        tracing::warn!(execution, bucket, key, upload_id, %error, "old upload not aborted");
+/// Aborts an upload that the ledger has just forgotten.
+async fn forsake(clients: &Clients, route: &Route, key: &str, upload_id: &str) {
+    let Ok(destination_key) = route.destination_key(key) else { return };
+    match Destination::connect(clients, &route.destination).await {
+        Ok(destination) => destination.forsake(&destination_key, upload_id).await,
+        Err(error) => tracing::warn!(destination_key, upload_id, %error, "old upload not aborted"),
     }
 }
 

@@ -252,6 +252,15 @@ impl Destination {
         }
     }
 
+    /// Aborts an upload that nobody will go on with. Best effort, as nothing depends on it: the lifecycle rule of the bucket
+    /// removes what is left, and reports name it.
+    pub async fn forsake(&self, key: &str, upload_id: &str) {
+        if let Err(error) = self.abort(key, upload_id).await {
+            let (destination_bucket, destination_key) = (self.side.bucket.as_str(), key);
+            tracing::warn!(destination_bucket, destination_key, upload_id, %error, "old upload not aborted");
+        }
+    }
+
     /// Aborts an upload until it is gone: parts in flight can outlive an abort.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
     pub async fn abort_until_gone(&self, key: &str, upload_id: &str) -> Result<(), StepError> {

@@ -2,7 +2,7 @@
 
 use super::item::{self, Item};
 use super::refusal::classify;
-use super::{Expected, Ledger, LedgerError, next_revision};
+use super::{Expected, Ledger, LedgerError, next_rates, next_revision};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
@@ -139,7 +139,7 @@ impl Ledger for DynamoLedger {
     }
 
     async fn put_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
-        let item = item::encode_rates(&Rates { revision: rates.revision + 1, ..rates.clone() })?;
+        let item = item::encode_rates(&next_rates(rates))?;
         let write = self.client.put_item().table_name(&self.table).set_item(Some(item));
         let write = match rates.revision {
             0 => write.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", item::KEY),

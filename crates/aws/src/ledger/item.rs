@@ -1,6 +1,6 @@
 //! A record as a DynamoDB item, and back.
 
-use super::LedgerError;
+use super::{LedgerError, json_of};
 use aws_sdk_dynamodb::types::AttributeValue;
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
@@ -25,8 +25,7 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// `record` as an item. At most a few KiB: the longest key has 1,024 bytes and a failure's message 1,024.
 pub(super) fn encode(record: &JobRecord) -> Result<Item, LedgerError> {
-    let json = serde_json::to_string(record)
-        .map_err(|error| LedgerError::Rejected(format!("a record cannot be written as JSON: {error}")))?;
+    let json = json_of(record)?;
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let number = |value: u64| AttributeValue::N(value.to_string());
     let mut item = Item::from([
@@ -50,8 +49,7 @@ pub(super) fn encode(record: &JobRecord) -> Result<Item, LedgerError> {
 
 /// The rates of a route as an item: a few hundred bytes.
 pub(super) fn encode_rates(rates: &Rates) -> Result<Item, LedgerError> {
-    let json = serde_json::to_string(rates)
-        .map_err(|error| LedgerError::Rejected(format!("rates cannot be written as JSON: {error}")))?;
+    let json = json_of(rates)?;
     let newest_ms = rates.measures.iter().map(|measure| measure.at_ms).max().unwrap_or(0);
     let number = |value: u64| AttributeValue::N(value.to_string());
     Ok(Item::from([

@@ -17,6 +17,7 @@ pub use store::OpenError;
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
 use longhaul_core::rate::{RateKey, Rates};
+use serde::Serialize;
 use std::fmt;
 
 /// Why the ledger did not do what was asked.
@@ -71,6 +72,16 @@ impl Expected {
 /// `record` as the next write stores it.
 fn next_revision(record: &JobRecord) -> JobRecord {
     JobRecord { revision: record.revision + 1, ..record.clone() }
+}
+
+fn next_rates(rates: &Rates) -> Rates {
+    Rates { revision: rates.revision + 1, ..rates.clone() }
+}
+
+/// A record, or rates, as they are stored.
+fn json_of(stored: &impl Serialize) -> Result<String, LedgerError> {
+    serde_json::to_string(stored)
+        .map_err(|error| LedgerError::Rejected(format!("a record cannot be written as JSON: {error}")))
 }
 
 /// The store of records. Reads see every write that was acknowledged before.

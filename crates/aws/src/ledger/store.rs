@@ -1,6 +1,6 @@
 //! Records in a redb database.
 
-use super::LedgerError;
+use super::{LedgerError, json_of, next_rates};
 use longhaul_core::job::JobRecord;
 use longhaul_core::names::LedgerKey;
 use longhaul_core::rate::{RateKey, Rates};
@@ -116,9 +116,7 @@ impl Store {
         {
             let mut table = transaction.open_table(RECORDS).map_err(broken)?;
             for record in records {
-                let json = serde_json::to_vec(record)
-                    .map_err(|error| LedgerError::Rejected(format!("a record cannot be written as JSON: {error}")))?;
-                table.insert(record.destination.as_str(), json.as_slice()).map_err(broken)?;
+                table.insert(record.destination.as_str(), json_of(record)?.as_bytes()).map_err(broken)?;
             }
         }
         transaction.commit().map_err(broken)
@@ -134,9 +132,7 @@ impl Store {
     /// Writes the rates of a route, if the revision held is the one they were made from. One writer at a time: redb
     /// lets no second begin.
     pub(super) fn write_rates(&self, rates: &Rates) -> Result<(), LedgerError> {
-        let written = Rates { revision: rates.revision + 1, ..rates.clone() };
-        let json = serde_json::to_vec(&written)
-            .map_err(|error| LedgerError::Rejected(format!("rates cannot be written as JSON: {error}")))?;
+        let json = json_of(&next_rates(rates))?;
         let transaction = self.0.begin_write().map_err(broken)?;
         {
             let mut table = transaction.open_table(RATES).map_err(broken)?;
@@ -147,7 +143,7 @@ impl Store {
             if held != rates.revision {
                 return Err(LedgerError::Conflict);
             }
-            table.insert(rates.key.as_str(), json.as_slice()).map_err(broken)?;
+            table.insert(rates.key.as_str(), json.as_bytes()).map_err(broken)?;
         }
         transaction.commit().map_err(broken)
     }

@@ -129,12 +129,13 @@ impl Both<'_> {
         Ok(again_or_settle(large, error.caught()))
     }
 
-    /// The upload is gone: it was completed (the ETag that the ledger foretold stands there), or aborted behind us.
+    /// The upload is gone: it was completed (the ETag that the ledger foretold stands there), or aborted behind us. A store
+    /// may have said so too early: it is aborted before the ledger forgets it.
     async fn without_upload(&self, large: Large, error: StepError) -> Result<ItemState, StepError> {
         let object = &large.object;
         let source = match self.source.head(&object.offer.key, None).await {
             Err(error) if error.name == ErrorName::SourceGone => {
-                self.forsake(object).await;
+                self.destination.forsake(&object.destination_key, &object.upload_id).await;
                 let outcome = Outcome::Skipped { reason: SkipReason::SourceGone };
                 return self.ended(&large, outcome, Learnt::default()).await;
             }
@@ -150,22 +151,12 @@ impl Both<'_> {
             && object.source.is_still(&source.identity)
             && let Some(proof) = proven(object, &source, &stands, job.as_ref())
         {
-            self.forsake(object).await;
+            self.destination.forsake(&object.destination_key, &object.upload_id).await;
             let learnt = learnt(object, &stands);
             let outcome = Outcome::Migrated { bytes: object.layout.size(), proof };
             return self.ended(&large, outcome, learnt).await;
         }
         Ok(again_or_settle(large, error.caught()))
-    }
-
-    /// Aborts an upload that was said to be gone, before the ledger forgets it: a store may have said so too early. Best
-    /// effort, as nothing depends on it.
-    async fn forsake(&self, object: &LargeObject) {
-        let LargeObject { offer, execution, upload_id, destination_key, .. } = object;
-        if let Err(error) = self.destination.abort(destination_key, upload_id).await {
-            let (execution, bucket, key) = (short_execution(execution), &offer.bucket, &offer.key);
-            tracing::warn!(execution, bucket, key, upload_id, %error, "old upload not aborted");
-        }
     }
 
     /// Every part is there: prove, complete, prove again.

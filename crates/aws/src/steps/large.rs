@@ -302,12 +302,10 @@ pub(super) fn is_abandoned(record: Option<&JobRecord>, look: &SourceLook, execut
 }
 
 /// Aborts the upload that the ledger is about to forget: of a source version that is not current any more, or said to be
-/// gone. Best effort: the lifecycle rule of the destination bucket removes what is left.
+/// gone.
 pub(super) async fn abandon(destination: &Destination, destination_key: &str, record: Option<&JobRecord>) {
-    if let Some(upload) = record.and_then(|record| record.upload.as_ref())
-        && let Err(error) = destination.abort(destination_key, &upload.upload_id).await
-    {
-        tracing::warn!(destination_key, upload_id = upload.upload_id, %error, "old upload not aborted");
+    if let Some(upload) = record.and_then(|record| record.upload.as_ref()) {
+        destination.forsake(destination_key, &upload.upload_id).await;
     }
 }
 
