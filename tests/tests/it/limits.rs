@@ -1,12 +1,13 @@
 //! The largest message, and the largest parts.
 
+use crate::by_hand::planned;
 use crate::world::{MIB, World};
 use longhaul_aws::context::Clock;
-use longhaul_aws::steps::{QueueMessage, intake, plan};
-use longhaul_core::contract::{ItemState, Large, PlanInput, PlanOutput, PlanRequest};
+use longhaul_aws::steps::{QueueMessage, intake};
+use longhaul_core::contract::{ItemState, Large};
 use longhaul_core::rate::RateKey;
 use longhaul_core::request::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The largest message of SQS, in bytes:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
@@ -74,16 +75,13 @@ async fn rule_14_a_message_of_many_executions_comes_again_whole() {
     assert_eq!((report.again.contains("m"), report.executions), (true, names.len() - 1));
 }
 
-async fn planned(world: &World, request: &Request, execution: &str) -> (Option<Large>, u64) {
-    let request: Value = serde_json::to_value(request).unwrap();
-    let input = PlanInput::Plan(PlanRequest { request, execution: execution.into() });
-    match plan(&world.clients, &world.context(), input).await.unwrap() {
-        PlanOutput::Work(mut work) => match work.work.pop() {
-            Some(ItemState::CopyParts(large)) => (Some(*large), work.tally.failed),
-            None => (None, work.tally.failed),
-            other => panic!("{other:?}"),
-        },
-        PlanOutput::Item(item) => panic!("{item:?}"),
+/// The large object that is planned, if there is one, and how many failed.
+async fn planned_large(world: &World, request: &Request, execution: &str) -> (Option<Large>, u64) {
+    let mut work = planned(world, request, execution).await;
+    match work.work.pop() {
+        Some(ItemState::CopyParts(large)) => (Some(*large), work.tally.failed),
+        None => (None, work.tally.failed),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -103,13 +101,13 @@ async fn rule_18_a_layout_that_is_too_slow_is_not_begun() {
     world.here.store().put_unread("departures", "archive", size);
     let request = world.request(&["archive"]);
     // Nothing is known: it is begun.
-    let (large, _) = planned(&world, &request, "unknown").await;
+    let (large, _) = planned_large(&world, &request, "unknown").await;
     assert_eq!(large.unwrap().object.layout.part_size(), 525 * MIB);
     for upload in world.there.store().open_uploads() {
         world.there.store().abort_upload(&upload.id);
     }
     measured(&world, 400_000).await;
-    assert_eq!(planned(&world, &request, "slow").await, (None, 1));
+    assert_eq!(planned_large(&world, &request, "slow").await, (None, 1));
     let [message] = world.sent.failed.lock().unwrap().clone().try_into().unwrap();
     let failure = serde_json::from_str::<Request>(&message).unwrap().failure.unwrap();
     assert_eq!(failure.name, "TooSlow");
@@ -121,7 +119,7 @@ async fn rule_18_a_layout_that_is_too_slow_is_not_begun() {
     let rates = world.clients.ledger.rates(&RateKey::new(&world.route)).await.unwrap();
     let mended = rates.with(2_000_000, Clock::system().now_ms()).unwrap();
     world.clients.ledger.put_rates(&mended).await.unwrap();
-    assert!(planned(&world, &request, "mended").await.0.is_some());
+    assert!(planned_large(&world, &request, "mended").await.0.is_some());
 }
 
 #[tokio::test]
@@ -129,16 +127,16 @@ async fn rule_18_parts_that_fit_take_the_place_of_those_that_do_not() {
     let mut world = World::over_tls().await;
     world.here.store().put_generated("departures", "film", 160 * MIB, Some(155 * MIB));
     let request = world.request(&["film"]);
-    let (large, _) = planned(&world, &request, "unknown").await;
+    let (large, _) = planned_large(&world, &request, "unknown").await;
     let object = large.unwrap().object;
     assert_eq!((object.mirrored, object.layout.part_size()), (true, 155 * MIB));
 
     measured(&world, 100_000).await;
     // What is in flight keeps its layout.
-    let (large, _) = planned(&world, &request, "resumed").await;
+    let (large, _) = planned_large(&world, &request, "resumed").await;
     assert_eq!(large.unwrap().object.upload_id, object.upload_id);
     world.there.store().abort_upload(&object.upload_id);
-    let (large, _) = planned(&world, &request, "slow").await;
+    let (large, _) = planned_large(&world, &request, "slow").await;
     let object = large.unwrap().object;
     assert_eq!((object.mirrored, object.layout.part_size()), (false, 8 * MIB));
 
@@ -146,6 +144,6 @@ async fn rule_18_parts_that_fit_take_the_place_of_those_that_do_not() {
     world.route.options.part_size = Some(1024 * MIB);
     world.here.store().put_unread("departures", "tape", 3_000 * MIB);
     let request = Request { route: Some(world.route.clone()), ..world.request(&["tape"]) };
-    let (large, _) = planned(&world, &request, "asked").await;
+    let (large, _) = planned_large(&world, &request, "asked").await;
     assert_eq!(large.unwrap().object.layout.part_size(), 150 * MIB);
 }

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod backfill_steps;
+mod by_hand;
 mod contract;
 mod estimate;
 mod flows;

@@ -1,38 +1,16 @@
 //! Rules of SEMANTICS.md that no other test is named after, and what happens where several meet.
 
+use crate::by_hand::{copy_all, large};
 use crate::world::{MIB, Wire, World};
-use longhaul_aws::steps::{QueueMessage, complete, copy_objects, copy_parts, intake, plan, settle};
+use longhaul_aws::steps::{QueueMessage, complete, copy_objects, intake, plan, settle};
 use longhaul_core::backfill::summary::{RunStatus, RunSummary, summary_key};
 use longhaul_core::config::ServerSideCopy;
-use longhaul_core::contract::{
-    ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeState, RangeWork, SettleInput, SettleItem,
-};
+use longhaul_core::contract::{ItemState, Large, PlanInput, PlanOutput, PlanRequest, SettleInput, SettleItem};
 use longhaul_core::error::{CaughtError, ErrorName};
 use longhaul_core::outcome::{SkipReason, Status};
 use longhaul_core::request::{ObjectRef, Request, Sequencer};
 use longhaul_testing::{Entry, Fault, Rule};
 use serde_json::json;
-
-async fn large(world: &World, key: &str, execution: &str) -> Large {
-    let request = serde_json::to_value(world.request(&[key])).unwrap();
-    let input = PlanInput::Plan(PlanRequest { request, execution: execution.into() });
-    match plan(&world.clients, &world.context(), input).await.unwrap() {
-        PlanOutput::Work(mut work) => match work.work.pop() {
-            Some(ItemState::CopyParts(large)) => *large,
-            other => panic!("{other:?}"),
-        },
-        PlanOutput::Item(item) => panic!("{item:?}"),
-    }
-}
-
-async fn copy_all(world: &World, large: &Large) {
-    for range in &large.ranges {
-        let object = large.object.clone();
-        let work = RangeWork { object, range: *range, rounds: 0, idle: 0, tally: Default::default() };
-        let state = copy_parts(&world.clients, &world.context(), work).await.unwrap();
-        assert!(matches!(state, RangeState::Done(_)), "{state:?}");
-    }
-}
 
 /// Events of one key in any order, twice, late, about versions that are gone: what arrives is what is current.
 #[tokio::test]

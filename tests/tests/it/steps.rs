@@ -6,6 +6,7 @@ mod layouts;
 mod proofs;
 mod twice;
 
+use crate::by_hand::{carry_out, copy_all, large, planned, ranges};
 use crate::world::{MIB, World};
 use longhaul_aws::clients::Clients;
 use longhaul_aws::events::settle_event;
@@ -25,39 +26,6 @@ use std::time::Duration;
 
 /// Less than a step keeps for ending.
 const NO_TIME: Duration = Duration::from_secs(9);
-
-async fn planned(world: &World, request: &Request, execution: &str) -> Work {
-    let request = PlanRequest { request: serde_json::to_value(request).unwrap(), execution: execution.into() };
-    match plan(&world.clients, &world.context(), PlanInput::Plan(request)).await.unwrap() {
-        PlanOutput::Work(work) => work,
-        PlanOutput::Item(item) => panic!("{item:?}"),
-    }
-}
-
-async fn large(world: &World, key: &str, execution: &str) -> Large {
-    match planned(world, &world.request(&[key]), execution).await.work.pop() {
-        Some(ItemState::CopyParts(large)) => *large,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn ranges(large: &Large) -> Vec<RangeWork> {
-    let work = |range: &PartRange| RangeWork {
-        object: large.object.clone(),
-        range: *range,
-        rounds: 0,
-        idle: 0,
-        tally: Default::default(),
-    };
-    large.ranges.iter().map(work).collect()
-}
-
-async fn copy_all(world: &World, large: &Large) {
-    for range in ranges(large) {
-        let state = copy_parts(&world.clients, &world.context(), range).await.unwrap();
-        assert!(matches!(state, RangeState::Done(_)), "{state:?}");
-    }
-}
 
 fn batch(work: &Work) -> Batch {
     match &work.work[0] {

@@ -1,11 +1,12 @@
 //! Steps that are late, executions that are on the same object, and what either leaves behind.
 
+use crate::by_hand::{copy_all, large, planned};
 use crate::world::{MIB, World};
 use longhaul::in_process::{Around, Step};
 use longhaul_asl::TaskError;
 use longhaul_aws::outcomes::{Learnt, Offered, record};
-use longhaul_aws::steps::{complete, copy_parts, plan};
-use longhaul_core::contract::{ItemState, Large, PlanInput, PlanOutput, PlanRequest, RangeWork, Work};
+use longhaul_aws::steps::complete;
+use longhaul_core::contract::ItemState;
 use longhaul_core::error::Failure;
 use longhaul_core::names::successor_name;
 use longhaul_core::outcome::{Outcome, Proof, SkipReason, Status};
@@ -13,22 +14,6 @@ use longhaul_core::request::{ObjectRef, Request};
 use longhaul_testing::{Fault, Rule};
 use serde_json::Value;
 use std::sync::Arc;
-
-async fn planned(world: &World, key: &str, execution: &str) -> Work {
-    let request = serde_json::to_value(world.request(&[key])).unwrap();
-    let request = PlanRequest { request, execution: execution.into() };
-    match plan(&world.clients, &world.context(), PlanInput::Plan(request)).await.unwrap() {
-        PlanOutput::Work(work) => work,
-        PlanOutput::Item(item) => panic!("{item:?}"),
-    }
-}
-
-async fn large(world: &World, key: &str, execution: &str) -> Large {
-    match planned(world, key, execution).await.work.pop() {
-        Some(ItemState::CopyParts(large)) => *large,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// A planner waits for the reply to its Create while another one, of its own execution or not, brings the object.
 #[tokio::test(start_paused = true)]
@@ -38,7 +23,7 @@ async fn rule_19_a_planner_that_comes_too_late_begins_no_upload() {
         world.put("film", 1, 9 * MIB);
         world.there.faults().add(Rule::on("CreateMultipartUpload").times(1).fails(Fault::DelayReply { ms: 20_000 }));
         let request = world.request(&["film"]);
-        let (work, ended) = futures::join!(planned(&world, "film", late), world.migrate("one", &request));
+        let (work, ended) = futures::join!(planned(&world, &request, late), world.migrate("one", &request));
         assert_eq!((ended.tally.migrated, work.tally.objects(), work.work.len()), (1, 1, 0), "{late}");
         assert!(world.there.store().open_uploads().is_empty(), "{late}");
         assert!(world.record("film").await.unwrap().status.is_final(), "{late}");
@@ -92,11 +77,7 @@ async fn rule_19_an_outcome_does_not_forget_the_upload_of_another_execution() {
     assert_eq!(kept.upload.map(|upload| upload.upload_id), Some(second.object.upload_id.clone()));
 
     // It comes to its end as if nothing had happened.
-    for range in &second.ranges {
-        let (object, range) = (second.object.clone(), *range);
-        let work = RangeWork { object, range, rounds: 0, idle: 0, tally: Default::default() };
-        copy_parts(&world.clients, &world.context(), work).await.unwrap();
-    }
+    copy_all(&world, &second).await;
     let ended = complete(&world.clients, &world.context(), second).await.unwrap();
     assert!(matches!(&ended, ItemState::Done(done) if done.tally.migrated == 1), "{ended:?}");
     world.assert_equal("film");

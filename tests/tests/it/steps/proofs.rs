@@ -11,19 +11,7 @@ async fn rule_08_a_corrupted_body_is_refused_and_sent_again() {
     world.there.faults().add(Rule::on("PutObject").times(1).fails(Fault::FlipRequest { at: 77 }));
     world.here.faults().add(Rule::on("GetObject").key("note").nth(2).fails(Fault::FlipResponse { at: 9 }));
     let work = planned(&world, &world.request(&["film", "note"]), "e").await;
-    for item in work.work {
-        match item {
-            ItemState::CopyParts(large) => {
-                copy_all(&world, &large).await;
-                complete(&world.clients, &world.context(), *large).await.unwrap();
-            }
-            ItemState::CopyObjects(batch) => {
-                let state = copy_objects(&world.clients, &world.context(), batch).await.unwrap();
-                assert!(matches!(state, ItemState::Done(_)), "{state:?}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    carry_out(&world, work).await;
     world.assert_equal("film");
     world.assert_equal("note");
     assert_eq!(world.there.faults().total() + world.here.faults().total(), 3);
@@ -54,18 +42,7 @@ async fn rule_06_a_kms_etag_is_no_md5() {
     world.put("note", 1, 5_000);
     world.put("film", 2, 20 * MIB);
     let work = planned(&world, &world.request(&["film", "note"]), "e").await;
-    for item in work.work {
-        match item {
-            ItemState::CopyParts(large) => {
-                copy_all(&world, &large).await;
-                complete(&world.clients, &world.context(), *large).await.unwrap();
-            }
-            ItemState::CopyObjects(batch) => {
-                copy_objects(&world.clients, &world.context(), batch).await.unwrap();
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    carry_out(&world, work).await;
     for key in ["film", "note"] {
         world.assert_equal(key);
         assert_eq!(world.record(key).await.unwrap().status, Status::Migrated);
