@@ -36,10 +36,15 @@ def deploy(world):
 
 
 def longhaul(world, *arguments, expect=0):
-    """Runs the command as a user of the source account; what it prints."""
+    """Runs the command on the stack of these cases; what it prints."""
+    return command(world.fill, *arguments, expect=expect)
+
+
+def command(deployed, *arguments, expect=0):
+    """Runs the command as a user of a stack's account; what it prints."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = subprocess.run(
-        [str(CLI), *arguments], env={**clean, **world.here.environment(), "LONGHAUL_STATE_MACHINE": world.fill.outputs["BackfillStateMachineArn"]},
+        [str(CLI), *arguments], env={**clean, **deployed.account.environment(), "LONGHAUL_STATE_MACHINE": deployed.outputs["BackfillStateMachineArn"]},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
     )
     assert done.returncode == expect, f"longhaul {' '.join(arguments)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

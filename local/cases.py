@@ -4,7 +4,6 @@ import concurrent.futures
 import itertools
 import json
 import os
-import signal
 import subprocess
 import time
 
@@ -241,12 +240,6 @@ def a_stopped_execution_is_settled(world):
     world.arrived(key)
 
 
-def kill(deployed, name):
-    """SIGKILL to every process of a function."""
-    for pid in deployed.functions(name):
-        os.kill(pid, signal.SIGKILL)
-
-
 def a_killed_function_is_resumed(world):
     """SIGKILL of the copy-parts processes in the middle of a transfer."""
     for attempt in range(5):
@@ -254,7 +247,7 @@ def a_killed_function_is_resumed(world):
         world.upload(world.s3_here, "departures", key, 96 * MIB)
         until(lambda key=key: len(chain.held_parts(world.s3_there, "arrivals", key)) > 1 or ("departures", key) in world.put.ended_objects(),
               SECONDS, lambda: "the copy never began")
-        kill(world.put, "copy-parts")
+        world.put.kill("copy-parts")
         status(world.put.settled([("departures", key)], SECONDS)["departures", key], "migrated")
         world.arrived(key)
         world.put.idle(SECONDS)
@@ -269,7 +262,7 @@ def a_missing_secret_fails_and_says_so(world):
     world.upload(world.s3_there, "remote", "locked", 10)
     world.secrets.delete_secret(SecretId="e2e/reader", ForceDeleteWithoutRecovery=True)
     for name in ("plan", "copy-objects", "copy-parts", "complete", "settle"):
-        kill(world.get, name)
+        world.get.kill(name)
     world.get.send({"objects": [{"bucket": "remote", "key": "locked"}]})
     request = world.get.take_failed(("remote", "locked"), SECONDS)
     assert "secret" in request["failure"]["message"].lower(), request

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import time
 
 import stack
@@ -35,6 +37,13 @@ def bucket(account, name):
     account.client("s3").create_bucket(Bucket=name, **where)
 
 
+def records(client, table):
+    """The records of a ledger's table. The measured rates of routes lie in the same."""
+    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    found = [json.loads(item["record"]["S"]) for page in pages for item in page["Items"]]
+    return [record for record in found if "sourceKey" in record]
+
+
 class Chain:
     """One deployed stack."""
 
@@ -47,10 +56,8 @@ class Chain:
         self.table = account.client("dynamodb")
 
     def records(self):
-        """The records of the ledger. The measured rates of routes lie in the same table."""
-        pages = self.table.get_paginator("scan").paginate(TableName=self.outputs["LedgerTable"], ConsistentRead=True)
-        found = [json.loads(item["record"]["S"]) for page in pages for item in page["Items"]]
-        return [record for record in found if "sourceKey" in record]
+        """The records of the ledger."""
+        return records(self.table, self.outputs["LedgerTable"])
 
     def ledger(self):
         """The records of the ledger by bucket and key of the source."""
@@ -149,6 +156,14 @@ class Chain:
     def functions(self, name):
         """Process ids of one of its functions."""
         return self.account.functions(f"={self.name}-{name}")
+
+    def kill(self, name):
+        """SIGKILL to every process of one of its functions; their ids."""
+        found = self.functions(name)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found
 
 
 def until(attempt, seconds, complaint):

@@ -6,7 +6,6 @@ byte. With KEEP=1 all of it stays up.
 
 import collections
 import os
-import signal
 import sys
 import time
 import unicodedata
@@ -84,11 +83,8 @@ def kill_in_the_middle(deployed, store, watch, key):
     looked = time.monotonic()
     while time.monotonic() < deadline and (SOURCE, key) not in deployed.ended_objects():
         held = len(chain.held_parts(store, DESTINATION, key))
-        running = deployed.functions("copy-parts")
-        if 2 <= held < total - 2 and running:
-            for pid in running:
-                os.kill(pid, signal.SIGKILL)
-            watch.line(f"KILLED copy-parts (process {', '.join(map(str, running))}) with {held} of {total} parts of \"{key}\" copied")
+        if 2 <= held < total - 2 and (killed := deployed.kill("copy-parts")):
+            watch.line(f"KILLED copy-parts (process {', '.join(map(str, killed))}) with {held} of {total} parts of \"{key}\" copied")
             return True
         if not held and time.monotonic() - looked > 0.5:
             watch.look()

@@ -15,7 +15,6 @@ import json
 import os
 import random
 import re
-import types
 import urllib.request
 
 import backfills
@@ -195,8 +194,7 @@ class Disasters:
 
     def redrive(self):
         """What failed is sent to the queue again by the command that does it; how many messages."""
-        deployed = types.SimpleNamespace(here=self.world.here, fill=self.chain)
-        return json.loads(backfills.longhaul(deployed, "redrive", "--json"))["sent"]
+        return json.loads(backfills.command(self.chain, "redrive", "--json"))["sent"]
 
     def clear(self, seeds):
         """The endpoints hold objects in memory."""

@@ -138,8 +138,7 @@ def command_endpoints(source, destination):
 
 
 def outputs(account):
-    described = account.client("cloudformation").describe_stacks(StackName="longhaul")["Stacks"][0]["Outputs"]
-    return {output["OutputKey"]: output["OutputValue"] for output in described}
+    return stack.outputs(account, "longhaul")
 
 
 def migrated(here, there, source, destination, keys):
@@ -147,10 +146,7 @@ def migrated(here, there, source, destination, keys):
     ledger, table = here.client("dynamodb"), outputs(here)["LedgerTable"]
 
     def records():
-        pages = ledger.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-        found = [json.loads(item["record"]["S"]) for page in pages for item in page["Items"]]
-        # The measured rates of routes lie in the same table.
-        return {record["sourceKey"]: record for record in found if "sourceKey" in record}
+        return {record["sourceKey"]: record for record in chain.records(ledger, table)}
 
     chain.until(lambda: all(records().get(key, {}).get("status") == "migrated" for key in keys), SECONDS, lambda: f"not all are migrated: {records()}")
     for key in keys:

@@ -7,8 +7,6 @@ every action of the deployed roles.
 
 import contextlib
 import json
-import os
-import signal
 import time
 
 import chain
@@ -171,9 +169,7 @@ class Bench:
     def forget(self, function):
         """Ends a function's processes: the next one knows nothing, neither routes nor what it was allowed."""
         name = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in function).strip("-")
-        for pid in self.deployed.functions(name):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.deployed.kill(name)
 
     def idle(self, early):
         """Takes each action away once; those that were not missed, and how many were tried."""

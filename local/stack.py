@@ -62,5 +62,10 @@ def deploy(account, stack, parameters, directory):
         account.environment(),
         directory / f"deploy-{stack}.log",
     )
+    return outputs(account, stack)
+
+
+def outputs(account, stack):
+    """The outputs of a deployed stack."""
     described = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}

@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 
-import chain
 from cases import SECONDS
 
 PART = 8 << 20
